@@ -1,0 +1,152 @@
+"""The settings of every mode. DEBUG is for developing, DEMO for showing, and neither of them is production."""
+
+import importlib.util
+
+from config.settings import lines
+from config.settings.databases import (  # noqa: F401 - these are settings
+    CLUSTERS,
+    CLUSTERS_FILE,
+    DATABASE_ROUTERS,
+    DATABASES,
+    VAR_DIR,
+)
+from config.settings.environment import BASE_DIR, email_settings, flag, number, text, words
+from config.settings.secrets import generated_secret, required_secret
+
+DEBUG = flag("DEBUG")
+DEMO = flag("DEMO")
+PRODUCTION = not (DEBUG or DEMO)
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+
+SECRET_KEY = required_secret("SECRET_KEY") if PRODUCTION else text("SECRET_KEY") or generated_secret(VAR_DIR)
+ALLOWED_HOSTS = words("ALLOWED_HOSTS") or ([] if PRODUCTION else LOOPBACK)
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "routers",
+    "apps.users",
+    "apps.blog",  # demo
+    "apps.analytics",  # demo
+    "apps.legacy",  # demo
+    "apps.cache",
+    "apps.monitoring",
+    "apps.pages",  # demo
+    "apps.demo",  # demo
+    "axes",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.sitemaps",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # These two come before everything that queries a database, so that they see it all.
+    "routers.middleware.RoutingMiddleware",
+    "apps.monitoring.middleware.LedgerMiddleware",
+    lines.CSP_MIDDLEWARE,
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "apps.analytics.middleware.PageViewMiddleware",  # demo
+    "axes.middleware.AxesMiddleware",
+]
+
+if DEBUG and importlib.util.find_spec("debug_toolbar"):
+    INSTALLED_APPS += ["debug_toolbar"]
+    MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    INTERNAL_IPS = ["127.0.0.1", "::1"]
+# Apps that have a place in the topology whether they are installed or not.
+OPTIONAL_APPS = ["debug_toolbar"]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "apps.monitoring.context_processors.site",
+            ],
+        },
+    },
+]
+# The site's own field template has to be found before Django's.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+INSTALLED_APPS += ["django.forms"]
+
+AUTH_USER_MODEL = "users.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "users:login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+
+# Five failures for one name from one address, then a pause of 15 minutes.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "users/locked_out.html"
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+DEFAULT_FROM_EMAIL = text("DEFAULT_FROM_EMAIL", "site@localhost")
+for _name, _value in lines.email_settings(email_settings("EMAIL_URL", "consolemail://")).items():
+    globals()[_name] = _value
+
+SOURCE_URL = text("SOURCE_URL")
+SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)
+
+# Nothing from elsewhere, nothing inline, on every page.
+globals().update(lines.CSP_SETTINGS)
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"alias": {"()": "apps.monitoring.logging.AliasFilter"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} [{alias}] {name}: {message}", "style": "{"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["alias"]}},
+    "root": {"handlers": ["console"], "level": text("LOG_LEVEL", "WARNING" if DEMO else "INFO").upper()},
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}
+
+if PRODUCTION:
+    from config.settings.production import *  # noqa: F403

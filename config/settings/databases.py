@@ -1,0 +1,164 @@
+"""The topology, declared once: environment in, DATABASES and CLUSTERS out. The only module that spells out aliases.
+
+To add a database: one entry in DECLARED, its URL in the environment, and the app. Without a URL a database is a SQLite
+file under var/, and a cluster that may have replicas gets one: the same file, opened so that it refuses writes.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.settings.environment import BASE_DIR, env, text
+from routers.topology import Cluster
+
+CLUSTERS_FILE = "config/settings/databases.py"
+
+# fmt: off
+DECLARED = (
+    Cluster(name="blog", primary="default", apps=("blog",), url="DATABASE_URL", replica_urls="READ_REPLICA_URLS"),  # demo
+    Cluster(
+        name="users", primary="users_db", url="USERS_DATABASE_URL", replica_urls="USERS_REPLICA_URLS",
+        # They hold foreign keys to the user or to each other, so they live together.
+        apps=("users", "auth", "contenttypes", "admin", "sessions", "axes"),
+    ),
+    Cluster(name="analytics", primary="analytics_db", apps=("analytics",), url="ANALYTICS_DATABASE_URL"),  # demo
+    Cluster(name="legacy", primary="legacy_db", apps=("legacy",), url="LEGACY_DATABASE_URL", read_only=True),  # demo
+    Cluster(name="cache", primary="cache_db", apps=("cache", "debug_toolbar"), url="CACHE_DATABASE_URL"),
+)
+# fmt: on
+
+ENGINES = {
+    "sqlite": "django.db.backends.sqlite3",
+    "postgres": "django.db.backends.postgresql",
+    "postgresql": "django.db.backends.postgresql",
+    "mysql": "django.db.backends.mysql",
+}
+EXPECTED = (
+    "Expected postgres://USER:PASSWORD@HOST:5432/NAME, mysql://USER:PASSWORD@HOST:3306/NAME "
+    "or sqlite:////ABSOLUTE/PATH.sqlite3 (percent-encode what is special in a password)."
+)
+# Options of every connection to a server; a URL's own options win.
+SERVER_OPTIONS: dict[str, dict[str, Any]] = {
+    "django.db.backends.postgresql": {"connect_timeout": 2},
+    "django.db.backends.mysql": {"connect_timeout": 2, "charset": "utf8mb4"},
+}
+
+
+def build(declared: Iterable[Cluster], var: Path) -> tuple[dict[str, dict[str, Any]], tuple[Cluster, ...]]:
+    """Read each cluster's URLs from the environment.
+
+    Returns DATABASES and the clusters with their replica aliases filled in: READ_REPLICA_URLS gives read_replica_1,
+    read_replica_2 and so on. Raises ImproperlyConfigured, naming the variable and never a password.
+    """
+    databases: dict[str, dict[str, Any]] = {}
+    clusters = []
+    for cluster in declared:
+        primary = _primary(cluster, var)
+        replicas = _replicas(cluster, primary)
+        databases |= {cluster.primary: primary, **replicas}
+        clusters.append(replace(cluster, replicas=tuple(replicas)))
+    # Django insists on an alias of this name; empty means that nothing lives there.
+    databases.setdefault("default", {})
+    return databases, tuple(clusters)
+
+
+def parse_url(variable: str, url: str) -> dict[str, Any]:
+    """One database URL as an entry of DATABASES. Raises ImproperlyConfigured, naming the variable."""
+    scheme = url.partition(":")[0]
+    if "://" not in url or scheme not in ENGINES:
+        raise ImproperlyConfigured(f"{variable} does not begin with a known scheme. {EXPECTED}")
+    if scheme == "sqlite":
+        return _sqlite(_sqlite_path(variable, url))
+    config = _server(variable, url)
+    config["OPTIONS"] = SERVER_OPTIONS[config["ENGINE"]] | config.get("OPTIONS", {})
+    return {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **config}
+
+
+def read_only_sqlite(path: str) -> dict[str, Any]:
+    """A SQLite file that refuses writes itself, as a real replica would."""
+    return {"ENGINE": ENGINES["sqlite"], "NAME": f"file:{quote(path)}?mode=ro", "OPTIONS": {"uri": True, "timeout": 5}}
+
+
+def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
+    url = text(cluster.url)
+    config = parse_url(cluster.url, url) if url else _sqlite(str(var / f"{cluster.name}.sqlite3"))
+    if config["ENGINE"] == ENGINES["sqlite"]:
+        _create_private(cluster.url, Path(config["NAME"]))
+        if cluster.read_only:
+            config = read_only_sqlite(config["NAME"])
+    # Not even the table that records migrations may be made in somebody else's schema, nor in a test's copy of it.
+    return config | ({"TEST": {"MIGRATE": False}} if cluster.read_only else {})
+
+
+def _replicas(cluster: Cluster, primary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    if not cluster.replica_urls:
+        return {}
+    configs = [parse_url(cluster.replica_urls, url) for url in text(cluster.replica_urls).split()]
+    if any(config["ENGINE"] != primary["ENGINE"] for config in configs):
+        raise ImproperlyConfigured(
+            f"{cluster.replica_urls} names a database of another engine than {cluster.url}; "
+            "a replica runs the same engine as its primary."
+        )
+    if primary["ENGINE"] == ENGINES["sqlite"]:
+        configs = [read_only_sqlite(config["NAME"]) for config in configs or [primary]]
+    prefix = cluster.replica_urls.removesuffix("_URLS").lower()
+    return {
+        f"{prefix}_{number}": config | {"TEST": {"MIRROR": cluster.primary}}
+        for number, config in enumerate(configs, start=1)
+    }
+
+
+def _sqlite(path: str) -> dict[str, Any]:
+    return {
+        "ENGINE": ENGINES["sqlite"],
+        "NAME": path,
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            # A transaction that reads first and writes later could not wait for its turn; one that begins as a
+            # writer can, for `timeout` seconds.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+        },
+    }
+
+
+def _sqlite_path(variable: str, url: str) -> str:
+    found = re.fullmatch(r"sqlite:///(/[^?]+)", url)
+    if not found:
+        raise ImproperlyConfigured(f"{variable} is not the URL of a SQLite file with an absolute path. {EXPECTED}")
+    return found[1]
+
+
+def _server(variable: str, url: str) -> dict[str, Any]:
+    try:
+        config = dict(env.db_url_config(url, engine=ENGINES[urlsplit(url).scheme]))
+    except ValueError:
+        # `from None`: the message of urllib quotes the part that it could not read, which may hold the password.
+        raise ImproperlyConfigured(f"{variable} cannot be read as a URL. {EXPECTED}") from None
+    missing = [key for key in ("NAME", "HOST") if not config.get(key)]
+    if missing:
+        raise ImproperlyConfigured(f"{variable} has no {' and no '.join(missing)}. {EXPECTED}")
+    return config
+
+
+def _create_private(variable: str, path: Path) -> None:
+    """Make the file before SQLite does, so that it is never readable by others."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The SQLite file {path} cannot be made or read: {error.strerror}. Set {variable} to a database that can, "
+            "or VAR_DIR to a folder that is yours."
+        ) from error
+
+
+VAR_DIR = Path(text("VAR_DIR", str(BASE_DIR / "var"))).resolve()
+DATABASES, CLUSTERS = build(DECLARED, VAR_DIR)
+DATABASE_ROUTERS = ["routers.central.DatabaseRouter"]

@@ -1,0 +1,58 @@
+"""The environment, read once, with .env (or the file that ENV_FILE names) behind it.
+
+Every variable NAME may also be given as NAME_FILE, the path of a file that holds it.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environ import FileAwareEnv
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+
+env = FileAwareEnv()
+if _file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
+    env.read_env(_file)
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable, without the newline that ends most files. A variable that is set but empty counts as unset."""
+    try:
+        return env.str(name, default="").strip() or default
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {error}.") from error
+
+
+def flag(name: str) -> bool:
+    """The variable as yes or no; anything that is neither is refused, so that a typing error never turns DEBUG on."""
+    value = text(name, "off").lower()
+    if value not in ("on", "true", "1", "yes", "off", "false", "0", "no"):
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be on or off.")
+    return value in ("on", "true", "1", "yes")
+
+
+def number(name: str, default: int) -> int:
+    """The variable as a whole number of at least 0."""
+    value = text(name, str(default))
+    if not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.")
+    return int(value)
+
+
+def words(name: str) -> list[str]:
+    """The variable, split at commas and white space."""
+    return text(name).replace(",", " ").split()
+
+
+def email_settings(name: str, default: str) -> dict[str, object]:
+    """The EMAIL_* settings that the URL stands for. Raises ImproperlyConfigured for a scheme that is none."""
+    url = text(name, default)
+    try:
+        return dict(env.email_url_config(url))
+    except (ImproperlyConfigured, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"{name} has the scheme {urlsplit(url).scheme!r}; expected smtp+tls://USER:PASSWORD@HOST:587, "
+            "smtp+ssl://…, smtp://…, filemail:///FOLDER, consolemail:// or dummymail://."
+        ) from error

@@ -1,0 +1,22 @@
+"""The settings of the test suite: the demo's on SQLite, whatever the environment of the machine says."""
+
+import os
+import tempfile
+
+for _name in list(os.environ):
+    if _name.removesuffix("_FILE").endswith(("DATABASE_URL", "REPLICA_URLS", "DEBUG", "ALLOWED_HOSTS", "SOURCE_URL")):
+        del os.environ[_name]
+os.environ.update(
+    ENV_FILE="",
+    DEMO="on",
+    SECRET_KEY="for tests only",
+    EMAIL_URL="memorymail://",
+    VAR_DIR=tempfile.mkdtemp(prefix="multidb-test-"),
+)
+
+from config.settings.base import *  # noqa: E402, F403
+
+# Argon2 is slow on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Events are written when a test says flush(), on its own connection.
+ANALYTICS_RECORDER_THREAD = False

@@ -1,0 +1,15 @@
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("apps.pages.urls")),  # demo
+    path("blog/", include("apps.blog.urls")),  # demo
+    path("analytics/", include("apps.analytics.urls")),  # demo
+    path("legacy/", include("apps.legacy.urls")),  # demo
+    path("cache/", include("apps.cache.urls")),
+    path("users/", include("apps.users.urls")),
+    path("", include("apps.monitoring.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler500 = "apps.monitoring.views.server_error"

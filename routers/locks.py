@@ -1,0 +1,85 @@
+"""One migration run at a time for each database, across processes and machines."""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# Any constant will do, as long as nothing else in the database uses the same one.
+LOCK_NAME = "migrate_all"
+LOCK_KEY = 6_204_139
+
+
+class LockTimeout(Exception):
+    """Another run held the lock for longer than we were ready to wait."""
+
+
+@contextmanager
+def migration_lock(connection: BaseDatabaseWrapper, *, timeout: float, poll: float = 0.1) -> Iterator[None]:
+    """Hold the migration lock of this connection's database. Raises LockTimeout after `timeout` seconds.
+
+    It polls: a session that waits inside pg_advisory_lock() has an open snapshot, and CREATE INDEX CONCURRENTLY in the
+    session that holds the lock waits for that snapshot, so that both would wait for ever.
+    """
+    acquire, release = _LOCKS[connection.vendor](connection)
+    deadline = time.monotonic() + timeout
+    while not acquire():
+        if time.monotonic() >= deadline:
+            raise LockTimeout(
+                f"Another migration run has held the lock on {connection.alias} for {timeout:.0f} s. "
+                "Wait for it to end, or raise --lock-timeout."
+            )
+        time.sleep(poll)
+    try:
+        yield
+    finally:
+        release()
+
+
+Lock = tuple[Callable[[], bool], Callable[[], None]]
+
+
+def _statements(connection: BaseDatabaseWrapper, acquire: str, release: str, key: object) -> Lock:
+    def run(sql: str) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [key])
+            return bool(cursor.fetchone()[0])
+
+    return lambda: run(acquire), lambda: run(release) and None
+
+
+def _postgresql(connection: BaseDatabaseWrapper) -> Lock:
+    return _statements(connection, "SELECT pg_try_advisory_lock(%s)", "SELECT pg_advisory_unlock(%s)", LOCK_KEY)
+
+
+def _mysql(connection: BaseDatabaseWrapper) -> Lock:
+    return _statements(connection, "SELECT GET_LOCK(%s, 0)", "SELECT RELEASE_LOCK(%s)", LOCK_NAME)
+
+
+def _sqlite(connection: BaseDatabaseWrapper) -> Lock:
+    name = str(connection.settings_dict["NAME"])
+    if "memory" in name:  # nobody else can reach it
+        return lambda: True, lambda: None
+    path = Path(unquote(name.removeprefix("file:").partition("?")[0]) + f".{LOCK_NAME}.lock")
+    file = path.open("w")
+
+    def acquire() -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    # The file stays: removing it would let a waiting process and a new one each lock a file of its own.
+    return acquire, file.close
+
+
+_LOCKS: dict[str, Callable[[BaseDatabaseWrapper], Lock]] = {
+    "postgresql": _postgresql,
+    "mysql": _mysql,
+    "sqlite": _sqlite,
+}
