@@ -65,17 +65,20 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Lock:
     if "memory" in name:  # nobody else can reach it
         return lambda: True, lambda: None
     path = Path(unquote(name.removeprefix("file:").partition("?")[0]) + f".{LOCK_NAME}.lock")
-    file = path.open("w")
+    held = []
 
     def acquire() -> bool:
+        file = path.open("w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             return False
+        held.append(file)
         return True
 
     # The file stays: removing it would let a waiting process and a new one each lock a file of its own.
-    return acquire, file.close
+    return acquire, lambda: held.pop().close()
 
 
 _LOCKS: dict[str, Callable[[BaseDatabaseWrapper], Lock]] = {

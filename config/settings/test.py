@@ -1,17 +1,21 @@
 """The settings of the test suite: the demo's on SQLite, whatever the environment of the machine says."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 for _name in list(os.environ):
     if _name.removesuffix("_FILE").endswith(("DATABASE_URL", "REPLICA_URLS", "DEBUG", "ALLOWED_HOSTS", "SOURCE_URL")):
         del os.environ[_name]
+_folder = tempfile.mkdtemp(prefix="multidb-test-")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ.update(
     ENV_FILE="",
     DEMO="on",
     SECRET_KEY="for tests only",
     EMAIL_URL="memorymail://",
-    VAR_DIR=tempfile.mkdtemp(prefix="multidb-test-"),
+    VAR_DIR=_folder,
 )
 
 from config.settings.base import *  # noqa: E402, F403

@@ -53,8 +53,12 @@ class Command(BaseCommand):
         if options["check"] and pending:
             raise CommandError(f"{pending} to do. Run: manage.py migrate_all")
 
+    def _asked(self, connection: BaseDatabaseWrapper) -> list[str]:
+        """The apps that --app named, of those that live here; none means all."""
+        return [app for app in self.apps if app in topology().labels_on(connection.alias)]
+
     def _show(self, connection: BaseDatabaseWrapper) -> int:
-        plan = _plan(connection, self.apps)
+        plan = _plan(connection, self._asked(connection))
         here = topology().labels_on(connection.alias)
         missing = _missing_tables(connection, {migration.app_label for migration in plan})
         for migration in plan:
@@ -69,8 +73,9 @@ class Command(BaseCommand):
     def _migrate(self, connection: BaseDatabaseWrapper) -> int:
         with migration_lock(connection, timeout=self.lock_timeout):
             # Planned inside the lock: another run may have done some of it while this one waited.
-            plan = _plan(connection, self.apps)
-            for labels in [[app] for app in self.apps] or [[]]:
+            asked = self._asked(connection)
+            plan = _plan(connection, asked)
+            for labels in [[app] for app in asked] or [[]]:
                 call_command(
                     "migrate", *labels, database=connection.alias, interactive=False,
                     verbosity=max(self.verbosity - 1, 0), stdout=self.stdout, stderr=self.stderr,

@@ -1,0 +1,58 @@
+# `make` prints the targets. PYTHON= chooses the interpreter (unset: the one that made .venv, else python3).
+PYTHON ?=
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lock clean
+
+help:
+	@echo 'make demo     the whole site on SQLite, populated, at http://127.0.0.1:$(PORT)  (PORT=9000 for another port)'
+	@echo 'make test     every test that this machine can run; what it cannot run is named, with the remedy'
+	@echo 'make check    lint, types, import rules, missing migrations, the deploy check'
+	@echo 'make format   rewrite the code in the house style'
+	@echo 'make lock     pin the requirements anew from pyproject.toml'
+	@echo 'make clean    remove the virtual environment and the demo data'
+	@echo 'PYTHON=python3.13 make ... chooses the interpreter (3.11 or newer)'
+
+demo: $(VENV)/.embedded
+	@DEMO=on exec $(BIN)/python manage.py demo --port $(PORT)
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	@DEMO=on $(BIN)/python manage.py makemigrations --check --dry-run
+	@SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') ALLOWED_HOSTS=example.com \
+		$(BIN)/python manage.py check --deploy --fail-level WARNING
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.html' | xargs $(BIN)/djade --target-version 5.2
+
+lock: $(VENV)/.dev
+	bin/lock
+
+clean:
+	rm -rf $(VENV) var
+
+# Each of these files marks a finished step: one that was interrupted is done again.
+$(VENV)/.embedded: requirements/embedded.txt $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@ $(VENV)/.embedded
+
+$(VENV)/.python: .FORCE
+	@bin/venv $(VENV) $(PYTHON)
+
+.PHONY: .FORCE
+.FORCE:

@@ -1,0 +1,56 @@
+"""The project as its users run it: real processes, real files, folders of the tests' own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+ROOT = Path(settings.BASE_DIR)
+
+
+@dataclass
+class Site:
+    """A place for one set of SQLite files, and the means to run commands on it."""
+
+    var: Path
+    root: Path = ROOT
+    env: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PIP_CERT")}
+        return kept | {"ENV_FILE": "", "DEMO": "on", "VAR_DIR": str(self.var), "COLUMNS": "200"} | self.env
+
+    def start(self, *args: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "manage.py", *args],
+            cwd=self.root,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def manage(self, *args: str, status: int = 0) -> str:
+        """Run a management command, which must end with `status`; returns what it printed, errors included."""
+        process = self.start(*args)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, out + err
+        return out + err
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "var")
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site with every table and no rows, shared: read it, do not change it."""
+    site = Site(tmp_path_factory.mktemp("migrated") / "var")
+    site.manage("migrate_all", "--verbosity", "0")
+    site.manage("load_legacy")
+    return site

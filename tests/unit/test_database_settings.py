@@ -1,0 +1,152 @@
+"""URLs in, DATABASES out; and what a mistake in one says."""
+
+import sqlite3
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config.settings.databases import DECLARED, ENGINES, build, parse_url
+from config.settings.environment import text
+from routers.topology import Cluster
+
+BLOG = Cluster(name="blog", primary="default", apps=("blog",), url="T_DATABASE_URL", replica_urls="T_REPLICA_URLS")
+LEGACY = Cluster(name="legacy", primary="legacy_db", apps=("legacy",), url="T_LEGACY_URL", read_only=True)
+SERVER = "postgres://app:s3cr%40t@db.example.com:5433/blog"
+
+
+def one(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
+    return build([cluster], tmp_path)[0]
+
+
+def test_unset_url_is_a_private_sqlite_file_with_one_replica_alias(tmp_path: Path) -> None:
+    databases, clusters = build([BLOG], tmp_path / "var")
+    file = tmp_path / "var" / "blog.sqlite3"
+    assert databases["default"]["NAME"] == str(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert clusters[0].replicas == ("t_replica_1",)
+
+
+def test_replica_of_a_sqlite_file_is_the_same_file_and_refuses_writes(tmp_path: Path) -> None:
+    databases = one(BLOG, tmp_path / "a folder with ? and #")
+    with sqlite3.connect(databases["default"]["NAME"]) as primary:
+        primary.execute("CREATE TABLE t (id)")
+    primary.close()
+    replica = sqlite3.connect(databases["t_replica_1"]["NAME"], uri=True)
+    assert replica.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        replica.execute("INSERT INTO t VALUES (1)")
+    replica.close()
+
+
+def test_read_only_cluster_on_sqlite_is_opened_read_only(tmp_path: Path) -> None:
+    assert one(LEGACY, tmp_path)["legacy_db"]["NAME"].endswith("legacy.sqlite3?mode=ro")
+
+
+def test_server_url_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    found = one(BLOG, tmp_path)
+    expected = {"ENGINE": ENGINES["postgres"], "USER": "app", "PASSWORD": "s3cr@t", "PORT": 5433, "NAME": "blog"}
+    assert expected.items() <= found["default"].items()
+    assert list(found) == ["default"], "a server's replicas are not guessed"
+
+
+def test_url_may_name_several_hosts() -> None:
+    found = parse_url("X", "postgres://app:pw@one:5432,two:5433/blog?target_session_attrs=read-write")
+    assert (found["HOST"], str(found["PORT"])) == ("one,two", "5432,5433")
+    assert found["OPTIONS"]["target_session_attrs"] == "read-write"
+
+
+def test_options_of_the_url_win_over_the_defaults() -> None:
+    assert parse_url("X", SERVER)["OPTIONS"]["connect_timeout"] == 2
+    assert parse_url("X", f"{SERVER}?connect_timeout=7")["OPTIONS"]["connect_timeout"] == 7
+
+
+def test_replicas_are_separated_by_white_space_and_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    monkeypatch.setenv("T_REPLICA_URLS", "postgres://r:pw@one,two/blog\n postgres://r:pw@three/blog ")
+    databases, clusters = build([BLOG], tmp_path)
+    assert clusters[0].replicas == ("t_replica_1", "t_replica_2")
+    assert databases["t_replica_1"]["HOST"] == "one,two"
+    assert databases["t_replica_2"]["TEST"] == {"MIRROR": "default"}
+
+
+def test_value_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "url").write_text(f"{SERVER}\n")
+    # A name of its own: files are read once and remembered.
+    monkeypatch.setenv("T_SECRET_URL_FILE", str(tmp_path / "url"))
+    assert one(replace(BLOG, url="T_SECRET_URL"), tmp_path)["default"]["HOST"] == "db.example.com"
+
+
+def test_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_MISSING_FILE", "/nowhere/at/all")
+    with pytest.raises(ImproperlyConfigured, match="T_MISSING_FILE names a file that cannot be read"):
+        text("T_MISSING")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgre://app:s3cr3t@host/blog", "does not begin with a known scheme"),
+        ("app:s3cr3t@host/blog", "does not begin with a known scheme"),
+        ("redis://app:s3cr3t@host/0", "does not begin with a known scheme"),
+        ("postgres://app:s3cr3t@host:54x2/blog", "cannot be read as a URL"),
+        ("postgres://app:s3cr3t@[host/blog", "cannot be read as a URL"),
+        ("postgres://app:s3cr3t@host", "has no NAME"),
+        ("mysql://app:s3cr3t@/legacy", "has no HOST"),
+        ("postgres:///", "has no NAME and no HOST"),
+        ("sqlite://relative.sqlite3", "is not the URL of a SQLite file with an absolute path"),
+        ("sqlite:///:memory:", "is not the URL of a SQLite file"),
+        ("sqlite:////tmp/x.sqlite3?mode=ro", "is not the URL of a SQLite file"),
+    ],
+)
+def test_mistyped_url_names_the_variable_and_the_form_but_not_the_password(
+    url: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", url)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        one(BLOG, tmp_path)
+    message = str(caught.value)
+    assert message.startswith("T_DATABASE_URL ")
+    assert says in message
+    assert "postgres://USER:PASSWORD@HOST:5432/NAME" in message
+    assert "s3cr3t" not in message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_replica_of_another_engine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    monkeypatch.setenv("T_REPLICA_URLS", "mysql://r:s3cr3t@host/blog")
+    with pytest.raises(ImproperlyConfigured, match="T_REPLICA_URLS names a database of another engine than T_DATABASE"):
+        one(BLOG, tmp_path)
+
+
+def test_server_replica_of_a_sqlite_primary_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_REPLICA_URLS", SERVER)
+    with pytest.raises(ImproperlyConfigured, match="another engine"):
+        one(BLOG, tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImproperlyConfigured, match="Set T_DATABASE_URL to a database that can, or VAR_DIR to a folder"):
+        one(BLOG, tmp_path / "file" / "var")
+
+
+def test_without_a_cluster_on_it_default_is_empty(tmp_path: Path) -> None:
+    assert one(LEGACY, tmp_path)["default"] == {}
+
+
+def test_topology_is_the_documented_one() -> None:
+    assert {cluster.name: cluster.primary for cluster in DECLARED} == {
+        "blog": "default",
+        "users": "users_db",
+        "analytics": "analytics_db",
+        "legacy": "legacy_db",
+        "cache": "cache_db",
+    }
