@@ -1,7 +1,7 @@
 # `make` prints the targets. PYTHON= chooses the interpreter (unset: the one that made .venv, else python3).
 PYTHON ?=
 PORT ?= 8000
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ format: $(VENV)/.dev
 	git ls-files '*.html' | xargs $(BIN)/djade --target-version 5.2
 
 lock: $(VENV)/.dev
-	bin/lock
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bin/lock
 
 clean:
 	rm -rf $(VENV) var

@@ -1,0 +1,99 @@
+"""A visitor walks through the whole site, in a wide light window and in a narrow dark one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Demo, Visitor
+
+PASSWORD = "correct horse battery"
+PUBLIC = ["/", "/blog/", "/blog/search/?q=replica", "/analytics/", "/legacy/", "/databases/", "/users/login/",
+          "/users/signup/", "/users/maya/", "/users/password-reset/", "/blog/no-such-post/"]  # fmt: skip
+ADMIN_BASELINE = Path(__file__).parent / "admin_axe_baseline.json"
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_public_page_is_at_ease(visitor: Visitor, path: str) -> None:
+    visitor.problems.clear()
+    visitor.goes_to(path)
+    if path == "/blog/no-such-post/":  # the console says that it is a 404, and it is
+        visitor.problems.clear()
+    visitor.is_at_ease()
+
+
+def test_new_visitor_signs_up_confirms_writes_comments_and_sees_the_dashboard(visitor: Visitor, demo: Demo) -> None:
+    name = f"walker{visitor.page.viewport_size['width']}"  # type: ignore[index]
+    visitor.problems.clear()
+    visitor.goes_to("/users/signup/")
+    visitor.fills(username=name, email=f"{name}@example.com", password1=PASSWORD, password2=PASSWORD)
+    visitor.presses("Sign up")
+    assert visitor.page.get_by_role("link", name=name).count() == 1
+    visitor.is_at_ease()
+
+    visitor.page.goto(demo.last_link())
+    visitor.is_at_ease()
+    visitor.presses("Confirm")
+    visitor.is_at_ease()
+
+    visitor.presses("Log out")
+    visitor.goes_to("/users/login/")
+    visitor.fills(username=name, password=PASSWORD)
+    visitor.presses("Log in")
+    assert visitor.page.get_by_role("link", name=name).count() == 1
+
+    visitor.goes_to("/blog/write/")
+    visitor.is_at_ease()
+    visitor.fills(title=f"Notes of {name}", content="## First\n\nSome *text* with `code`.")
+    visitor.page.locator("[name=status]").select_option("published")
+    visitor.presses("Preview")
+    assert visitor.page.locator("em", has_text="text").count() == 1
+    visitor.is_at_ease()
+    visitor.presses("Save")
+    visitor.is_at_ease()
+
+    visitor.page.locator("[name=content]").fill("A remark of my own.")
+    visitor.presses("Comment")
+    assert visitor.page.get_by_text("A remark of my own.").count() == 1
+    visitor.is_at_ease()
+
+    visitor.goes_to("/dashboard/")
+    assert visitor.page.get_by_text(f"Notes of {name}").count() == 1
+    visitor.is_at_ease()
+
+    for path in ("/users/account/", "/users/edit/", "/users/delete/", "/blog/mine/"):
+        visitor.goes_to(path)
+        visitor.is_at_ease()
+    visitor.goes_to("/")
+    visitor.presses("Log out")
+
+
+def test_staff_walk_through_the_cache_and_the_admin(visitor: Visitor) -> None:
+    visitor.problems.clear()
+    visitor.goes_to("/users/login/")
+    visitor.fills(username="admin", password="demo")
+    visitor.presses("Log in")
+    visitor.goes_to("/cache/")
+    visitor.is_at_ease()
+
+    baseline = json.loads(ADMIN_BASELINE.read_text())
+    for path, known in baseline.items():
+        visitor.goes_to(path)
+        assert sorted(visitor.violations()) == sorted(known) or set(visitor.violations()) < set(known), path
+        assert visitor.page.locator(".ledger").count() == 1, path
+        assert visitor.problems == []
+    visitor.goes_to("/")
+    visitor.presses("Log out")
+
+
+def test_ledger_unfolds_the_sql_of_a_database(visitor: Visitor) -> None:
+    visitor.goes_to("/blog/")
+    item = visitor.page.locator(".ledger-item", has_text="default").first
+    item.locator("summary").click()
+    assert "SELECT" in item.locator(".ledger-sql").inner_text()
+
+
+def test_keyboard_reaches_the_content_first(visitor: Visitor) -> None:
+    visitor.goes_to("/")
+    visitor.page.keyboard.press("Tab")
+    assert visitor.page.evaluate("document.activeElement.textContent") == "Skip to content"

@@ -1,0 +1,63 @@
+"""The documents say what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+ROOT = Path(settings.BASE_DIR)
+READERS = {"text", "flag", "number", "words", "required_secret", "email_settings"}
+
+
+def variables_read() -> set[str]:
+    """The name of every variable that a settings module reads."""
+    found = set()
+    for file in (ROOT / "config/settings").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+                found |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant)}
+            if isinstance(node, ast.keyword) and node.arg in ("url", "replica_urls"):
+                found |= {node.value.value} if isinstance(node.value, ast.Constant) else set()
+    return found - {""}
+
+
+def documented() -> dict[str, str]:
+    return dict(re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M))
+
+
+def test_env_example_lists_every_variable_and_no_other() -> None:
+    assert set(documented()) == variables_read()
+
+
+def test_env_example_says_something_about_each_variable() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"#[A-Z_]+=", line) and not line.startswith("#USERS_REPLICA_URLS"):
+            assert lines[number - 1].startswith("# ") or lines[number - 1].startswith("#READ_REPLICA"), line
+
+
+@pytest.mark.parametrize(
+    ("variable", "default"),
+    [("SLOW_QUERY_MS", str(settings.SLOW_QUERY_MS)), ("DEFAULT_FROM_EMAIL", settings.DEFAULT_FROM_EMAIL)],
+)
+def test_env_example_shows_the_true_default(variable: str, default: str) -> None:
+    assert documented()[variable] == default
+
+
+def test_files_that_the_documents_name_exist() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_aliases_are_spelled_out_in_one_module_only() -> None:
+    aliases = "|".join(alias for alias in settings.DATABASES if alias != "default")
+    for folder in ("apps", "routers", "config"):
+        for file in (ROOT / folder).rglob("*.py"):
+            if "migrations" in file.parts or file.name == "databases.py":
+                continue
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not re.fullmatch(aliases, node.value), f"{file}:{node.lineno}"
