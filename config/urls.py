@@ -12,4 +12,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
+handler400 = "apps.monitoring.views.bad_request"
 handler500 = "apps.monitoring.views.server_error"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import NestedObjects, quote
@@ -13,7 +13,7 @@ from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 from django.forms import ModelChoiceField, ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -21,10 +21,19 @@ from django.views.decorators.csrf import csrf_protect
 
 from routers.topology import UnroutedApp, declared_in, topology
 
+if TYPE_CHECKING:  # Django's admin classes are generic in its stubs only
+    BaseModelAdmin = admin.options.BaseModelAdmin[Any]
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+    StackedInline = admin.StackedInline[Any, Any]
+else:
+    from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+    from django.contrib.admin.options import BaseModelAdmin
+
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-class _OnOneDatabase(admin.options.BaseModelAdmin[Any]):
+class OnOneDatabase(BaseModelAdmin):
     """What a ModelAdmin and an inline have in common: their alias, and everything that asks for it.
 
     `using` is None for the primary of the model's cluster, or another alias of that cluster. A shared app needs it. On
@@ -66,12 +75,12 @@ class _OnOneDatabase(admin.options.BaseModelAdmin[Any]):
 
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField[Any] | None:
+    ) -> "ModelChoiceField[Any] | None":
         return super().formfield_for_foreignkey(db_field, request, **{"using": self.database_alias, **kwargs})
 
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: HttpRequest, **kwargs: Any
-    ) -> ModelMultipleChoiceField[Any] | None:
+    ) -> "ModelMultipleChoiceField[Any] | None":
         return super().formfield_for_manytomany(db_field, request, **{"using": self.database_alias, **kwargs})
 
     # An inline is asked with the parent's row, a ModelAdmin without.
@@ -99,7 +108,7 @@ class _OnOneDatabase(admin.options.BaseModelAdmin[Any]):
         ]
 
 
-class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin[Any]):
+class MultiDBModelAdmin(OnOneDatabase, ModelAdmin):
     """A ModelAdmin that stays on one alias (see `using` above) from the list to the delete confirmation.
 
     Actions are transactions there. What the admin logs is on another database: it is written once the transaction of
@@ -110,11 +119,11 @@ class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin[Any]):
 
     def get_inline_instances(
         self, request: HttpRequest, obj: Model | None = None
-    ) -> list[admin.options.InlineModelAdmin[Any, Any]]:
+    ) -> list["admin.options.InlineModelAdmin[Any, Any]"]:
         """The inlines, each on the alias of this page."""
         inlines = super().get_inline_instances(request, obj)
         for inline in inlines:
-            if isinstance(inline, _OnOneDatabase):
+            if isinstance(inline, OnOneDatabase):
                 inline.using = self.using
         return inlines
 
@@ -141,7 +150,7 @@ class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin[Any]):
 
         Returns the nested list to show, the counts by model, the permissions that lack, and what is protected.
         """
-        collector = NestedObjects(using=self.database_alias, origin=objs)
+        collector: Any = NestedObjects(using=self.database_alias, origin=objs)
         collector.collect(objs)
         lacking = {
             str(model._meta.verbose_name)
@@ -154,18 +163,16 @@ class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin[Any]):
         return collector.nested(self._link_to), counts, lacking, protected
 
     def _may_delete(self, request: HttpRequest, obj: Model) -> bool:
-        model = type(obj)
-        return not self.admin_site.is_registered(model) or self.admin_site.get_model_admin(model).has_delete_permission(
-            request, obj
-        )
+        if not self.admin_site.is_registered(obj._meta.model):
+            return True
+        return self.admin_site.get_model_admin(obj._meta.model).has_delete_permission(request, obj)
 
-    def _link_to(self, obj: Model) -> str:
+    def _link_to(self, obj: Any) -> str:
         opts = obj._meta
         name = capfirst(opts.verbose_name)
-        try:
-            url = reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change", args=[quote(obj.pk)])
-        except NoReverseMatch:  # it has no page of its own
+        if not self.admin_site.is_registered(opts.model):  # it has no page of its own
             return f"{name}: {obj}"
+        url = reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_change", args=[quote(obj.pk)])
         return format_html('{}: <a href="{}">{}</a>', name, url, obj)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -181,24 +188,30 @@ class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin[Any]):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         with self._transaction(request):
-            return self._say_where(self._changeform_view(request, object_id, form_url, extra_context))
+            response = self._changeform_view(  # type: ignore[attr-defined]
+                request, object_id, form_url, extra_context
+            )
+            return self._say_where(response)
 
     @method_decorator(csrf_protect)
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         with self._transaction(request):
-            return self._say_where(self._delete_view(request, object_id, extra_context))
+            response = self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
+            return self._say_where(response)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return self._say_where(super().history_view(request, object_id, extra_context))
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], **kwargs: Any) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         """Run the chosen action in a transaction of its own, which Django does not open."""
         with self._transaction(request):
-            return super().response_action(request, queryset, **kwargs)
+            return super().response_action(request, queryset, *args, **kwargs)
 
     def _transaction(self, request: HttpRequest) -> AbstractContextManager[Any]:
         return nullcontext() if request.method in SAFE_METHODS else transaction.atomic(using=self.database_alias)
@@ -216,7 +229,8 @@ class MultiDBModelAdmin(_OnOneDatabase, admin.ModelAdmin[Any]):
         self._log(partial(super().log_change, request, obj, message))
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:  # type: ignore[override]
-        self._log(partial(super().log_deletions, request, [_Deleted(obj) for obj in queryset]))
+        rows: Any = [_Deleted(obj) for obj in queryset]
+        self._log(partial(super().log_deletions, request, rows))
 
     def _log(self, write: Callable[[], Any]) -> None:
         """Log now where the log is in the same transaction, else after its commit."""
@@ -238,21 +252,19 @@ class _Deleted:
         return self._text
 
 
-class MultiDBTabularInline(_OnOneDatabase, admin.TabularInline[Any, Any]):
+class MultiDBTabularInline(OnOneDatabase, TabularInline):
     """A table of related rows, on the alias of the page that it is part of."""
 
 
-class MultiDBStackedInline(_OnOneDatabase, admin.StackedInline[Any, Any]):
+class MultiDBStackedInline(OnOneDatabase, StackedInline):
     """A stack of related rows, on the alias of the page that it is part of."""
 
 
 class MultiDBAdminSite(admin.AdminSite):
     """An AdminSite on which every ModelAdmin is a MultiDBModelAdmin, those of other people's apps included."""
 
-    def register(
-        self, model_or_iterable: Any, admin_class: type[admin.ModelAdmin[Any]] | None = None, **options: Any
-    ) -> None:
-        plain = admin_class or admin.ModelAdmin
+    def register(self, model_or_iterable: Any, admin_class: type[ModelAdmin] | None = None, **options: Any) -> None:
+        plain = admin_class or ModelAdmin
         if not issubclass(plain, MultiDBModelAdmin):
             plain = type(f"MultiDB{plain.__name__}", (MultiDBModelAdmin, plain), {"__module__": plain.__module__})
         super().register(model_or_iterable, plain, **options)

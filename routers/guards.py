@@ -10,7 +10,8 @@ from routers.central import ReadOnlyDatabase
 from routers.topology import topology
 
 _READ = re.compile(r"\s*(SELECT|WITH|VALUES|SHOW|DESCRIBE|EXPLAIN|PRAGMA|SET|BEGIN|START|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.I)
-_WRITE_INSIDE = re.compile(r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO|INTO\s+OUTFILE)\b", re.I)
+# INTO also makes tables and files, and after a semicolon comes another statement.
+_WRITE_INSIDE = re.compile(r"\b(INSERT|INTO|UPDATE|DELETE|CREATE)\b|;\s*\S", re.I)
 
 Execute = Callable[[str, Any, bool, dict[str, Any]], Any]
 
@@ -35,4 +36,5 @@ def guard_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Receiver of connection_created: put the guard on each connection to a read-only cluster, once."""
     cluster = topology().cluster_of_alias(connection.alias)
     if cluster and cluster.read_only and refuse_writes not in connection.execute_wrappers:
-        connection.execute_wrappers.append(refuse_writes)
+        # In front: connection.execute_wrapper() takes the last one off when its block ends, whichever that is by then.
+        connection.execute_wrappers.insert(0, refuse_writes)

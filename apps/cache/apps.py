@@ -3,3 +3,5 @@ from django.apps import AppConfig
 
 class CacheConfig(AppConfig):
     name = "apps.cache"
+    nav = [("Cache", "cache:list", "staff")]
+    holds = "cached figures, local to the node"

@@ -1,8 +1,23 @@
-"""The old order system, as we found it. Its tables are on legacy_db: never migrated, only read."""
+"""HOLM & SONS, the mail-order house's order system of 2004, as we found it on legacy_db.
 
-from typing import Any, ClassVar
+The system and everybody in it are made up; its habits are not. Another program writes these tables and owns their
+schema, so they are unmanaged, never migrated and only read. Notes on what is there and what was left out:
+
+* `customers`, `ord_hdr` and `ord_line` are all that we were given. The article master, the stock and the people who
+  used the old program have no model: order lines carry their own description and price, and its log-ins are not ours.
+* There are no foreign keys. Ours say `db_constraint=False` and DO_NOTHING: an order may name a customer who is not
+  there, so nobody may rely on `order.customer`.
+* Everything but the keys may be NULL, names are in capitals or not, and text may end in spaces, as that of a CHAR
+  column does. `str()` and `status_label` put up with that; a code that is not in `Status` is one we were not told of.
+* No column holds an amount: what an order comes to is quantity times price over its lines, in a currency that the old
+  system never recorded.
+* An order line has no id. Its key is order and line number, hence the CompositePrimaryKey.
+"""
+
+from decimal import Decimal
 
 from django.db import models
+from django.urls import reverse
 
 
 class LegacyCustomer(models.Model):
@@ -27,6 +42,13 @@ class LegacyCustomer(models.Model):
 
     def __str__(self) -> str:
         return (self.customer_name or "").strip() or f"Customer {self.customer_id}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("legacy:customer", args=[self.customer_id])
+
+    @property
+    def status_label(self) -> str:
+        return _label(self.Status, self.status)
 
 
 class LegacyOrder(models.Model):
@@ -54,9 +76,13 @@ class LegacyOrder(models.Model):
     def __str__(self) -> str:
         return f"Order {self.order_no}"
 
+    @property
+    def status_label(self) -> str:
+        return _label(self.Status, self.status)
+
 
 class LegacyOrderLine(models.Model):
-    pk: ClassVar[Any] = models.CompositePrimaryKey("order_id", "line_no")
+    pk = models.CompositePrimaryKey("order_id", "line_no")
     order = models.ForeignKey(
         LegacyOrder, models.DO_NOTHING, db_column="ord_no", db_constraint=False, related_name="lines"
     )
@@ -74,3 +100,16 @@ class LegacyOrderLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.order_id}/{self.line_no}"
+
+    @property
+    def amount(self) -> Decimal | None:
+        """Quantity times price; None where the old system lacks either, as SQL would have it."""
+        if self.quantity is None or self.unit_price is None:
+            return None
+        return self.quantity * self.unit_price
+
+
+def _label(choices: type[models.TextChoices], code: str | None) -> str:
+    known = {str(value): str(label) for value, label in choices.choices}
+    code = (code or "").strip()
+    return known.get(code, f"Unknown code “{code}”") if code else "Not recorded"

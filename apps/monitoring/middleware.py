@@ -1,11 +1,61 @@
+"""The ledger of each request: opened before anything queries, put into the page when everything has."""
+
 from collections.abc import Callable
 
+from django.conf import settings
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.cache import patch_cache_control, patch_vary_headers
+
+from apps.monitoring.ledger import Ledger, open_ledger
+from apps.monitoring.templatetags.databases import LEDGER_PLACEHOLDER
 
 
 class LedgerMiddleware:
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    """Shows which databases served a response: at the foot of an HTML page, and in a Server-Timing header.
+
+    On in DEMO and DEBUG; in production for staff who ask with ?ledger. Goes before every middleware that queries.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        always = settings.DEMO or settings.DEBUG
+        if not always and "ledger" not in request.GET:
+            return _put_in_place(self.get_response(request), "")
+        with open_ledger() as ledger:
+            response = self.get_response(request)
+            shown = always or _for_staff(request, response)
+        return _show(response, ledger) if shown else _put_in_place(response, "")
+
+
+def _for_staff(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Whether the visitor is staff. The answer depends on a cookie, so no shared cache may keep the response."""
+    patch_vary_headers(response, ["Cookie"])
+    patch_cache_control(response, private=True, no_store=True)
+    try:
+        return bool(request.user.is_staff) if hasattr(request, "user") else False
+    except Error:  # the page may have done without the users' database
+        return False
+
+
+def _show(response: HttpResponseBase, ledger: Ledger) -> HttpResponseBase:
+    if timing := ledger.server_timing():
+        before = response.get("Server-Timing")
+        response["Server-Timing"] = f"{before}, {timing}" if before else timing
+    return _put_in_place(response, lambda: render_to_string("monitoring/_ledger.html", {"ledger": ledger}))
+
+
+def _put_in_place(response: HttpResponseBase, html: str | Callable[[], str]) -> HttpResponseBase:
+    if not isinstance(response, HttpResponse) or not response.get("Content-Type", "").startswith("text/html"):
+        return response
+    marker = LEDGER_PLACEHOLDER.encode(response.charset)
+    if marker in response.content:
+        text = html if isinstance(html, str) else html()
+        response.content = response.content.replace(marker, text.encode(response.charset))
+        if response.has_header("Content-Length"):
+            response["Content-Length"] = str(len(response.content))
+    return response

@@ -1,6 +1,110 @@
-from django.http import HttpRequest, HttpResponse
-from django.views.defaults import server_error as django_server_error
+"""The state of the databases, for people and for load balancers, and the pages for when something is wrong."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from django.views.defaults import bad_request as django_bad_request
+
+from apps.monitoring.diagram import diagram
+from apps.monitoring.errors import is_outage
+from apps.monitoring.ledger import note
+from apps.monitoring.probes import PRIMARY, Status, probe_all
+
+READY_SECONDS = 1.0
+RETRY_SECONDS = 10
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process is alive. Asks no database."""
+    return HttpResponse("ok", content_type="text/plain")
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Whether the site can serve its main pages: 200 when it can ("ok", or "degraded" when some other database is
+    out), 503 ("down") when the primary of one of READINESS_APPS is. Each alias's state only for whom it concerns.
+    """
+    statuses = probe_all(timeout=READY_SECONDS)
+    state = readiness(statuses)
+    answer: dict[str, object] = {"status": state}
+    if _is_public() or (_users_are_up(statuses) and _is_staff(request)):
+        answer["databases"] = {status.alias: _summary(status) for status in statuses}
+    return JsonResponse(answer, status=503 if state == "down" else 200)
+
+
+@require_safe
+@never_cache
+def databases(request: HttpRequest) -> HttpResponseBase:
+    """The topology from live state. Public in DEMO and DEBUG, else for staff."""
+    if not _is_public() and not _is_staff(request):
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        raise Http404
+    statuses = probe_all()
+    note("Each database was asked over a connection of its own, which is not counted here.")
+    if not _users_are_up(statuses):
+        request.user = AnonymousUser()  # the header asks who it is; this page has to render all the same
+    context = {"statuses": statuses, "diagram": diagram(statuses), "down": [s for s in statuses if not s.is_up]}
+    return render(request, "monitoring/databases.html", context)
+
+
+def readiness(statuses: Iterable[Status]) -> str:
+    """ "ok", "degraded" or "down"."""
+    broken = [status for status in statuses if not status.is_usable]
+    needed = set(settings.READINESS_APPS)
+    if any(status.declared_role == PRIMARY and needed & set(status.apps) for status in broken):
+        return "down"
+    return "degraded" if broken else "ok"
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return django_server_error(request)
+    """handler500: a page that says "later" when a database is out, and one that says "our mistake" otherwise."""
+    if is_outage(sys.exc_info()[1]):
+        return _bare("503.html", 503, {"Retry-After": str(RETRY_SECONDS)})
+    return _bare("500.html", 500, {})
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler400: as Django's, but a session that could not be saved is an outage; the session middleware takes it for
+    one that somebody has deleted."""
+    return server_error(request) if is_outage(exception) else django_bad_request(request, exception)
+
+
+def _bare(template: str, status: int, headers: dict[str, str]) -> HttpResponse:
+    """Without the request: no context processor runs, so nothing is asked of any database."""
+    return HttpResponse(render_to_string(template), status=status, headers={"Cache-Control": "no-store", **headers})
+
+
+def _is_public() -> bool:
+    return bool(settings.DEMO or settings.DEBUG)
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    return bool(request.user.is_authenticated and request.user.is_staff)
+
+
+def _users_are_up(statuses: Sequence[Status]) -> bool:
+    """Whether it can be found out who is asking, without waiting for a server that hangs."""
+    needed = {settings.AUTH_USER_MODEL.partition(".")[0], "sessions"}
+    return all(s.is_usable for s in statuses if s.declared_role == PRIMARY and needed & set(s.apps))
+
+
+def _summary(status: Status) -> dict[str, object]:
+    return {
+        "state": status.state,
+        "role": status.role,
+        "cluster": status.cluster,
+        "latency_ms": status.latency_ms,
+        "remark": status.remark,
+    }

@@ -3,4 +3,4 @@ from django.apps import AppConfig
 
 class UsersConfig(AppConfig):
     name = "apps.users"
-    nav = ()
+    holds = "people and what they may do"

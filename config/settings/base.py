@@ -23,17 +23,18 @@ ALLOWED_HOSTS = words("ALLOWED_HOSTS") or ([] if PRODUCTION else LOOPBACK)
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
+    # The order is also that of the navigation.
     "routers",
+    "apps.pages",  # demo
     "apps.users",
     "apps.blog",  # demo
     "apps.analytics",  # demo
     "apps.legacy",  # demo
     "apps.cache",
     "apps.monitoring",
-    "apps.pages",  # demo
     "apps.demo",  # demo
     "axes",
-    "django.contrib.admin",
+    "config.admin.SiteAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -129,6 +130,11 @@ for _name, _value in lines.email_settings(email_settings("EMAIL_URL", "consolema
 
 SOURCE_URL = text("SOURCE_URL")
 SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)
+# /readyz answers 503 when the primary of one of these is down.
+READINESS_APPS = [
+    "users",
+    "blog",  # demo
+]
 
 # Nothing from elsewhere, nothing inline, on every page.
 globals().update(lines.CSP_SETTINGS)

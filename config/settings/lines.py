@@ -28,9 +28,12 @@ else:
 
 def email_settings(config: dict[str, Any]) -> dict[str, Any]:
     """The EMAIL_* settings that an e-mail URL stands for, in the form that this line of Django reads."""
+    # A mail server that hangs must not hold a visitor for longer than this, in seconds.
+    config = {"EMAIL_TIMEOUT": 5} | config
     if django.VERSION < (6, 1):
         return config
     named = {
+        "timeout": "EMAIL_TIMEOUT",
         "host": "EMAIL_HOST",
         "port": "EMAIL_PORT",
         "username": "EMAIL_HOST_USER",

@@ -19,8 +19,14 @@ os.environ.update(
 )
 
 from config.settings.base import *  # noqa: E402, F403
+from config.settings.databases import DATABASES  # noqa: E402
 
 # Argon2 is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Events are written when a test says flush(), on its own connection.
 ANALYTICS_RECORDER_THREAD = False
+# Whitenoise warns when there is no such folder.
+STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405
+# Django would make each test database wait for that of `default`, which a test need not ask for.
+for _config in DATABASES.values():
+    _config["TEST"] = {"DEPENDENCIES": [], **_config.get("TEST", {})}

@@ -13,6 +13,7 @@ from routers.guards import is_read
         "SAVEPOINT s1",
         "SET lock_timeout = 100",
         'SELECT "updated_at" FROM t',
+        "SELECT 1;\n",
     ],
 )
 def test_read_is_known_as_one(sql: str) -> None:
@@ -29,6 +30,12 @@ def test_read_is_known_as_one(sql: str) -> None:
         "SELECT * FROM customers FOR UPDATE",
         "CREATE TABLE t (id int)",
         "TRUNCATE customers",
+        "WITH a AS (SELECT 1) REPLACE INTO customers SELECT 1",
+        "WITH a AS (SELECT 1) INSERT OR REPLACE INTO customers SELECT 1",
+        "WITH a AS (SELECT 1) DELETE c FROM customers c JOIN a",
+        "SELECT * INTO copied FROM customers",
+        "SELECT 1; DROP TABLE customers",
+        "EXPLAIN ANALYZE CREATE TABLE copied AS SELECT 1",
         "CALL tidy_up()",
         "-- a comment first\nDELETE FROM customers",
     ],

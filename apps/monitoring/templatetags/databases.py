@@ -10,11 +10,20 @@ register = template.Library()
 
 # The ledger is complete only after the page has been rendered, so the middleware puts it in place of this.
 LEDGER_PLACEHOLDER = "<!-- ledger -->"
+# As many as the style sheet has; a ninth cluster shares the first one's, and has its name beside it.
+COLOURS = 8
 
 
 @register.simple_tag
 def ledger() -> SafeString:
-    return mark_safe(LEDGER_PLACEHOLDER)
+    return mark_safe(LEDGER_PLACEHOLDER)  # noqa: S308 - a constant
+
+
+@register.simple_tag
+def db_class(alias: str) -> str:
+    """The class that carries the colour of the alias's cluster: db-1 to db-8, db-0 for an unknown alias."""
+    position = topology().position_of(alias)
+    return f"db-{(position - 1) % COLOURS + 1 if position else 0}"
 
 
 @register.simple_tag
@@ -22,4 +31,4 @@ def db_badge(alias: str) -> SafeString:
     """The alias on its cluster's colour, outlined for a replica."""
     cluster = topology().cluster_of_alias(alias)
     replica = " is-replica" if cluster and alias != cluster.primary else ""
-    return format_html('<span class="badge db-{}{}">{}</span>', topology().position_of(alias), replica, alias)
+    return format_html('<span class="badge {}{}">{}</span>', db_class(alias), replica, alias)

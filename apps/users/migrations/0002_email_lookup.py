@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            # What Django's iexact compiles to on PostgreSQL, and so what a sign-in by e-mail address looks up.
+            # What Django's iexact compiles to on PostgreSQL, and so what a forgotten password looks up by address.
             sql="CREATE INDEX CONCURRENTLY IF NOT EXISTS users_user_email_upper ON users_user (UPPER(email::text))",
             reverse_sql="DROP INDEX CONCURRENTLY IF EXISTS users_user_email_upper",
             hints={"target_db": "users_db", "target_vendor": "postgresql"},

@@ -1,0 +1,54 @@
+"""What an exception says about the databases: which one it came from, and whether that one is out of order."""
+
+import sqlite3
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+# SQLite and MySQL report a mistake in our SQL as OperationalError too, as if the server were gone.
+_SQLITE_FAULTS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
+_MYSQL_FAULTS = {1054, 1267, 1305, 1366}  # unknown column, mixed collations, no such function, wrong string
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those behind it, as a traceback would print them, the latest first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether a database that did not answer or would not serve is behind the exception, rather than our code."""
+    return any(
+        isinstance(each, (OperationalError, InterfaceError)) and not _is_our_fault(each) for each in chain(error)
+    )
+
+
+def alias_of(error: BaseException | None) -> str | None:
+    """The alias of the connection that the exception came through; None when it came through none."""
+    for each in chain(error):
+        frames = [frame for frame, _ in traceback.walk_tb(each.__traceback__)]
+        for frame in reversed(frames):
+            if alias := _alias_in(frame.f_locals.get("self")):
+                return alias
+    return None
+
+
+def _is_our_fault(error: BaseException) -> bool:
+    # The lowest byte is the primary code, the rest details it.
+    if (code := getattr(error.__cause__, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _SQLITE_FAULTS
+    return bool(error.args) and error.args[0] in _MYSQL_FAULTS
+
+
+def _alias_in(obj: Any) -> str | None:
+    # Not isinstance(): it asks a lazy object for its __class__, which would make it query.
+    if issubclass(type(obj), CursorWrapper):
+        obj = obj.db
+    return obj.alias if issubclass(type(obj), BaseDatabaseWrapper) else None

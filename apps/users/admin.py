@@ -1,0 +1,48 @@
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from apps.users import services
+from apps.users.models import User
+from routers.admin import MultiDBModelAdmin
+
+
+@admin.register(User)
+class UserAdmin(MultiDBModelAdmin, DjangoUserAdmin):
+    """People, as Django's own admin edits them. Every change is announced as by services."""
+
+    list_display = ("username", "email", "first_name", "last_name", "is_active", "is_staff", "created_at")
+    date_hierarchy = "created_at"
+    readonly_fields = ("last_login", "email_confirmed_at", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Personal info", {"fields": ("first_name", "last_name", "email", "email_confirmed_at", "bio")}),
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Important dates", {"fields": ("last_login", "created_at", "updated_at")}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {"classes": ("wide",), "fields": ("username", "email", "usable_password", "password1", "password2")},
+        ),
+    )
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:  # type: ignore[override]
+        if "email" in form.changed_data:
+            obj.email_confirmed_at = None
+        super().save_model(request, obj, form, change)
+        services.announce_saved(obj, is_new=not change)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:  # type: ignore[override]
+        user_id = obj.pk
+        super().delete_model(request, obj)
+        services.announce_deleted(user_id)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        user_ids = list(queryset.values_list("pk", flat=True))
+        super().delete_queryset(request, queryset)
+        for user_id in user_ids:
+            services.announce_deleted(user_id)

@@ -1,0 +1,171 @@
+"""What the visitor and the log get when a database is out, and when we are at fault."""
+
+import logging
+import sys
+from typing import Any
+
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError, connections, router
+from django.test import Client
+from django.utils.functional import SimpleLazyObject
+
+from apps.monitoring.errors import alias_of, is_outage
+from apps.monitoring.logging import AliasFilter
+from routers.central import DatabaseRouter
+
+pytestmark = pytest.mark.usefixtures("own_urls")
+
+
+@pytest.fixture
+def visitor() -> Client:
+    """Gets the page that an exception leads to, not the exception."""
+    return Client(raise_request_exception=False)
+
+
+def caught(alias: str, sql: str = "") -> Exception:
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(sql)
+    except Exception as error:
+        return error
+    raise AssertionError("The statement was to fail.")
+
+
+class SessionsOnBroken(DatabaseRouter):
+    """Sessions are read where they are and written to a database that is out."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "broken" if model._meta.label == "sessions.Session" else super().db_for_write(model, **hints)
+
+
+@pytest.mark.parametrize("path", ["/outage", "/wrapped"])
+@pytest.mark.parametrize("method", ["get", "head", "post"])
+def test_outage_is_a_503_that_says_when_to_come_back(visitor: Client, broken: str, path: str, method: str) -> None:
+    response = getattr(visitor, method)(path)
+    assert (response.status_code, response["Retry-After"], response["Cache-Control"]) == (503, "10", "no-store")
+    if method != "head":
+        assert b"This page will be back" in response.content
+
+
+@pytest.mark.django_db(databases=["users_db"])
+@pytest.mark.parametrize("path", ["/missing-table", "/mistake"])
+def test_our_own_mistake_is_a_500_even_where_sqlite_calls_it_operational(visitor: Client, path: str) -> None:
+    response = visitor.get(path)
+    assert (response.status_code, response["Cache-Control"]) == (500, "no-store")
+    assert "Retry-After" not in response
+    assert b"Something went wrong on our side" in response.content
+
+
+@pytest.mark.django_db(databases=["users_db"])
+def test_new_session_that_cannot_be_saved_is_a_503(
+    visitor: Client, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "routers", [SessionsOnBroken()])
+    assert visitor.get("/in-session").status_code == 503
+
+
+@pytest.mark.django_db(databases=["users_db"])
+def test_known_session_that_cannot_be_saved_is_a_503_and_not_a_400(
+    visitor: Client, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SessionStore()
+    store.create()
+    visitor.cookies["sessionid"] = str(store.session_key)
+    monkeypatch.setattr(router, "routers", [SessionsOnBroken()])
+    assert visitor.get("/in-session").status_code == 503
+
+
+def test_bad_request_stays_a_400(visitor: Client) -> None:
+    assert visitor.get("/silent", HTTP_HOST="elsewhere.example").status_code == 400
+
+
+def test_error_pages_need_no_database(client: Client, broken: str) -> None:
+    """The test declares no database of the project, so that asking one would fail."""
+    client.raise_request_exception = False
+    client.cookies["sessionid"] = "somebody's"
+    assert client.get("/outage").status_code == 503
+
+
+@pytest.mark.django_db(databases=["users_db"])
+@pytest.mark.parametrize("sql", ["SELECT * FROM nowhere", "SELECT nothing FROM django_session", "SELEC 1"])
+def test_wrong_sql_is_no_outage(sql: str) -> None:
+    assert not is_outage(caught("users_db", sql))
+
+
+def test_file_that_cannot_be_opened_is_an_outage(broken: str) -> None:
+    error = caught(broken)
+    assert isinstance(error, OperationalError)
+    assert is_outage(error)
+
+
+def test_unknown_column_on_mysql_is_no_outage_but_a_lost_server_is() -> None:
+    assert not is_outage(OperationalError(1054, "Unknown column 'x' in 'field list'"))
+    assert is_outage(OperationalError(2006, "Server has gone away"))
+
+
+def test_outage_that_was_explicitly_left_behind_is_not_blamed(broken: str) -> None:
+    later = ValueError("Something else.")
+    later.__context__, later.__suppress_context__ = caught(broken), True  # what `raise … from None` leaves
+    assert not is_outage(later)
+
+
+def test_alias_is_found_in_a_failed_connection(broken: str) -> None:
+    assert alias_of(caught(broken)) == broken
+
+
+@pytest.mark.django_db(databases=["users_db"])
+def test_alias_is_found_in_a_failed_statement_and_behind_another_exception() -> None:
+    error = caught("users_db", "SELECT * FROM nowhere")
+    assert alias_of(error) == "users_db"
+    outer = RuntimeError("later")
+    outer.__cause__ = error
+    assert alias_of(outer) == "users_db"
+
+
+def test_alias_of_an_exception_without_a_database_is_none() -> None:
+    assert alias_of(None) is None
+    assert alias_of(ValueError()) is None
+
+
+def test_looking_for_the_alias_wakes_no_lazy_object() -> None:
+    def fail(self: object) -> None:
+        raise ValueError("here")
+
+    woken: list[bool] = []
+    with pytest.raises(ValueError) as failure:
+        fail(SimpleLazyObject(lambda: woken.append(True)))
+    assert alias_of(failure.value) is None
+    assert not woken
+
+
+def record(**extra: Any) -> logging.LogRecord:
+    return logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "text", (), None, extra=extra)
+
+
+def filtered(made: logging.LogRecord) -> str:
+    assert AliasFilter().filter(made)
+    return str(made.alias)  # type: ignore[attr-defined]
+
+
+def test_log_line_keeps_the_alias_it_was_given() -> None:
+    assert filtered(record(alias="users_db")) == "users_db"
+
+
+def test_log_line_takes_the_alias_of_its_exception(broken: str) -> None:
+    made = record()
+    error = caught(broken)
+    made.exc_info = (type(error), error, error.__traceback__)
+    assert filtered(made) == broken
+
+
+def test_log_line_of_a_503_names_the_alias(visitor: Client, broken: str, caplog: pytest.LogCaptureFixture) -> None:
+    visitor.get("/outage")
+    (made,) = [made for made in caplog.records if made.name == "django.request"]
+    assert filtered(made) == broken
+
+
+def test_log_line_without_a_database_has_a_dash() -> None:
+    made = record()
+    made.exc_info = sys.exc_info()
+    assert filtered(made) == "-"
