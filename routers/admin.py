@@ -84,14 +84,14 @@ class OnOneDatabase(BaseModelAdmin):
         return super().formfield_for_manytomany(db_field, request, **{"using": self.database_alias, **kwargs})
 
     # An inline is asked with the parent's row, a ModelAdmin without.
-    def has_add_permission(self, *args: Any) -> bool:
-        return not self.view_only_because and super().has_add_permission(*args)
+    def has_add_permission(self, *args: Any, **kwargs: Any) -> bool:
+        return not self.view_only_because and super().has_add_permission(*args, **kwargs)
 
-    def has_change_permission(self, *args: Any) -> bool:
-        return not self.view_only_because and super().has_change_permission(*args)
+    def has_change_permission(self, *args: Any, **kwargs: Any) -> bool:
+        return not self.view_only_because and super().has_change_permission(*args, **kwargs)
 
-    def has_delete_permission(self, *args: Any) -> bool:
-        return not self.view_only_because and super().has_delete_permission(*args)
+    def has_delete_permission(self, *args: Any, **kwargs: Any) -> bool:
+        return not self.view_only_because and super().has_delete_permission(*args, **kwargs)
 
     def _check_using(self) -> list[CheckMessage]:
         clusters = topology().clusters_of_app(self.opts.app_label)

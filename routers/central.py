@@ -75,13 +75,14 @@ class DatabaseRouter:
 
 def _shared_alias(model: type[Model], clusters: tuple[Cluster, ...], instance: Model | None) -> str:
     """The primary of the cluster that the instance came from, which is the only thing that can decide."""
-    cluster = topology().cluster_of_alias(instance._state.db) if instance is not None and instance._state.db else None
+    origin = instance._state.db if instance is not None else None
+    cluster = topology().cluster_of_alias(origin) if origin else None
     if cluster is None or cluster not in clusters:
         raise AmbiguousDatabase(
             f"{model._meta.label} has a table in each of {', '.join(c.primary for c in clusters)}. "
             "Say which one with using=, or .using() on a queryset."
         )
-    record(Decision(cluster.primary, model._meta.db_table, f"instance: the row came from {instance._state.db}"))
+    record(Decision(cluster.primary, model._meta.db_table, f"instance: the row came from {origin}"))
     return cluster.primary
 
 

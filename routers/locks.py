@@ -40,16 +40,16 @@ def migration_lock(connection: BaseDatabaseWrapper, *, timeout: float, poll: flo
         release()
 
 
-Lock = tuple[Callable[[], bool], Callable[[], None]]
+Lock = tuple[Callable[[], bool], Callable[[], object]]
 
 
-def _statements(connection: BaseDatabaseWrapper, acquire: str, release: str, key: object) -> Lock:
+def _statements(connection: BaseDatabaseWrapper, acquire: str, release: str, key: int | str) -> Lock:
     def run(sql: str) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(sql, [key])
             return bool(cursor.fetchone()[0])
 
-    return lambda: run(acquire), lambda: run(release) and None
+    return lambda: run(acquire), lambda: run(release)
 
 
 def _postgresql(connection: BaseDatabaseWrapper) -> Lock:

@@ -18,7 +18,7 @@ class MultiDatabaseManager(Manager[_T]):
     beginning with super().get_queryset(). As a related manager (`post.comments(manager="replica")`) it reads on its
     alias; what is added there goes where Django puts it, which is for the router to say.
 
-    An alias that does not hold the model's table is found by the system check routers.E007.
+    An alias that does not hold the model's table is found by the system check routers.E006.
     """
 
     bound_to = ""
@@ -48,7 +48,7 @@ class MultiDatabaseManager(Manager[_T]):
                 f"where the app {label!r} has no tables.",
                 hint=f"Bind it to {' or '.join(homes)}, or declare the app there in {declared_in()}.",
                 obj=self.model,
-                id="routers.E007",
+                id="routers.E006",
             )
         ]
 

@@ -54,7 +54,9 @@ class Topology:
         self._by_app = _unique("app", ((app, c) for c in self.clusters for app in c.apps))
         self.shared = {app: tuple(self._named(app, name) for name in names) for app, names in (shared or {}).items()}
         if twice := self.shared.keys() & self._by_app.keys():
-            raise ImproperlyConfigured(f"App {min(twice)!r} is both in a cluster and shared; it can be only one of them.")
+            raise ImproperlyConfigured(
+                f"App {min(twice)!r} is both in a cluster and shared; it can be only one of them."
+            )
 
     def _named(self, app: str, name: str) -> Cluster:
         if name not in self._by_name:

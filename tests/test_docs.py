@@ -17,9 +17,9 @@ def variables_read() -> set[str]:
     for file in (ROOT / "config/settings").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
-                found |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant)}
+                found |= {str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant)}
             if isinstance(node, ast.keyword) and node.arg in ("url", "replica_urls"):
-                found |= {node.value.value} if isinstance(node.value, ast.Constant) else set()
+                found |= {str(node.value.value)} if isinstance(node.value, ast.Constant) else set()
     return found - {""}
 
 

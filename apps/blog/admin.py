@@ -3,6 +3,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
@@ -41,6 +42,7 @@ class CommentInline(WithAuthor, MultiDBTabularInline):
     model = Comment
     fields = ("author_id", "author", "content", "created_at")
     readonly_fields = ("author", "created_at")
+    formfield_overrides = {models.TextField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}}
     extra = 0
 
 

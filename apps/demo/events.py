@@ -41,7 +41,7 @@ class EventSource:
         return [self._event(random) for _ in range(BATCH)]
 
     def _event(self, random: Random) -> dict[str, Any]:
-        event_type = random.choices(list(TYPES), TYPES.values())[0]
+        event_type = random.choices(list(TYPES), list(TYPES.values()))[0]
         day = random.choices(range(DAYS), cum_weights=self.day_weights)[0]
         hour = random.choices(range(24), HOURS)[0]
         path = random.choices(self.paths, self.path_weights)[0]

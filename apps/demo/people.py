@@ -9,8 +9,42 @@ from typing import Any
 CONTENT = Path(__file__).parent / "content"
 PASSWORD = "demo"  # noqa: S105 - the page that shows it is the point
 
-FIRST = "Aino Bruno Chiara Dmitri Esther Felix Gloria Hugo Ilse Jamal Karin Leon Mira Nils Olga Pablo Rosa Sven".split()
-LAST = "Acheampong Berg Castillo Dubois Eriksen Fischer Gupta Horvat Ito Jensen Kowalski Lopez Meyer Nguyen".split()
+FIRST = [
+    "Aino",
+    "Bruno",
+    "Chiara",
+    "Dmitri",
+    "Esther",
+    "Felix",
+    "Gloria",
+    "Hugo",
+    "Ilse",
+    "Jamal",
+    "Karin",
+    "Leon",
+    "Mira",
+    "Nils",
+    "Olga",
+    "Pablo",
+    "Rosa",
+    "Sven",
+]
+LAST = [
+    "Acheampong",
+    "Berg",
+    "Castillo",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "Gupta",
+    "Horvat",
+    "Ito",
+    "Jensen",
+    "Kowalski",
+    "Lopez",
+    "Meyer",
+    "Nguyen",
+]
 
 
 def named_people() -> list[dict[str, Any]]:

@@ -42,9 +42,7 @@ class ClusterRow:
     @property
     def links(self) -> list[tuple[str, str]]:
         """(label, URL) of the apps on this cluster that visitors may enter."""
-        return [
-            (label, reverse(name)) for app in self.apps for label, name, *who in getattr(app, "nav", ()) if not who
-        ]
+        return [(label, reverse(name)) for app in self.apps for label, name, *who in getattr(app, "nav", ()) if not who]
 
     @property
     def holds(self) -> str:

@@ -1,3 +1,5 @@
+from typing import TYPE_CHECKING, cast
+
 from django.contrib import messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.contrib.auth.decorators import login_required
@@ -10,6 +12,9 @@ from apps.blog.selectors import newest_posts
 from apps.demo.people import demo_logins
 from apps.pages import selectors, services
 
+if TYPE_CHECKING:
+    from apps.users.models import User
+
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
@@ -21,7 +26,9 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
-    return render(request, "pages/dashboard.html", selectors.dashboard_of(request.user))
+    # login_required has seen to it.
+    user = cast("User", request.user)
+    return render(request, "pages/dashboard.html", selectors.dashboard_of(user))
 
 
 @require_POST

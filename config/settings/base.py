@@ -123,6 +123,8 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
 WHITENOISE_USE_FINDERS = not PRODUCTION
+if not PRODUCTION:  # nothing is collected, and whitenoise warns of a folder that is not there
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 DEFAULT_FROM_EMAIL = text("DEFAULT_FROM_EMAIL", "site@localhost")
 for _name, _value in lines.email_settings(email_settings("EMAIL_URL", "consolemail://")).items():

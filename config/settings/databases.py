@@ -21,7 +21,7 @@ CLUSTERS_FILE = "config/settings/databases.py"
 
 # fmt: off
 DECLARED = (
-    Cluster(name="blog", primary="default", apps=("blog",), url="DATABASE_URL", replica_urls="READ_REPLICA_URLS"),  # demo
+    Cluster(name="blog", primary="default", apps=("blog",), url="DATABASE_URL", replica_urls="READ_REPLICA_URLS"), # demo
     Cluster(
         name="users", primary="users_db", url="USERS_DATABASE_URL", replica_urls="USERS_REPLICA_URLS",
         # They hold foreign keys to the user or to each other, so they live together.

@@ -5,7 +5,7 @@ Every variable NAME may also be given as NAME_FILE, the path of a file that hold
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from environ import FileAwareEnv
@@ -50,9 +50,12 @@ def email_settings(name: str, default: str) -> dict[str, object]:
     """The EMAIL_* settings that the URL stands for. Raises ImproperlyConfigured for a scheme that is none."""
     url = text(name, default)
     try:
-        return dict(env.email_url_config(url))
+        config = dict(env.email_url_config(url))
     except (ImproperlyConfigured, ValueError) as error:
         raise ImproperlyConfigured(
             f"{name} has the scheme {urlsplit(url).scheme!r}; expected smtp+tls://USER:PASSWORD@HOST:587, "
             "smtp+ssl://…, smtp://…, filemail:///FOLDER, consolemail:// or dummymail://."
         ) from error
+    if config.get("EMAIL_FILE_PATH"):  # which the library takes for a relative one
+        config["EMAIL_FILE_PATH"] = unquote(urlsplit(url).path)
+    return config

@@ -1,6 +1,7 @@
 """The secret key: given in production, made once and kept elsewhere."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -27,9 +28,8 @@ def generated_secret(folder: Path) -> str:
         own = folder / f"secret_key.{os.getpid()}"
         own.touch(mode=0o600)
         own.write_text(get_random_secret_key())
-        try:
-            os.link(own, path)  # fails if somebody was faster, and never shows a file that is half written
-        except FileExistsError:
-            pass
+        # Somebody may have been faster; and a link, unlike a write, never shows a file that is half done.
+        with suppress(FileExistsError):
+            os.link(own, path)
         own.unlink()
     return path.read_text()

@@ -13,7 +13,7 @@ atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ.update(
     ENV_FILE="",
     DEMO="on",
-    SECRET_KEY="for tests only",
+    SECRET_KEY="for tests only",  # noqa: S106
     EMAIL_URL="memorymail://",
     VAR_DIR=_folder,
 )
@@ -25,8 +25,6 @@ from config.settings.databases import DATABASES  # noqa: E402
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Events are written when a test says flush(), on its own connection.
 ANALYTICS_RECORDER_THREAD = False
-# Whitenoise warns when there is no such folder.
-STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405
 # Django would make each test database wait for that of `default`, which a test need not ask for.
 for _config in DATABASES.values():
     _config["TEST"] = {"DEPENDENCIES": [], **_config.get("TEST", {})}

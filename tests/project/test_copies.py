@@ -36,7 +36,7 @@ def test_sixth_database_in_three_steps(copy: Site) -> None:
 def test_new_app_without_a_cluster_is_refused_with_the_file_to_edit(copy: Site) -> None:
     follow(copy, "Add an app with its database")
     settings = copy.root / "config/settings/databases.py"
-    settings.write_text("".join(line for line in settings.open() if "shop" not in line))
+    settings.write_text("".join(line for line in settings.read_text().splitlines(keepends=True) if "shop" not in line))
     said = copy.manage("check", status=1)
     assert "The app 'shop' has models but no database." in said
     assert "CLUSTERS (config/settings/databases.py)" in said

@@ -112,7 +112,12 @@ def test_django_migrate_on_one_database_makes_the_tables_that_belong_there(site:
 
 def test_migrations_go_back_and_forth(site: Site) -> None:
     site.manage("migrate_all")
-    for app, alias in [("blog", "default"), ("users", "users_db"), ("analytics", "analytics_db"), ("cache", "cache_db")]:
+    for app, alias in [
+        ("blog", "default"),
+        ("users", "users_db"),
+        ("analytics", "analytics_db"),
+        ("cache", "cache_db"),
+    ]:
         if app != "users":  # the admin's and the sessions' tables hold keys to it
             site.manage("migrate", app, "zero", f"--database={alias}")
     assert "default: 2 applied" in site.manage("migrate_all")

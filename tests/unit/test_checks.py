@@ -75,7 +75,8 @@ def test_real_relations_across_clusters_are_errors() -> None:
     found = findings(Crossing)
     assert ids(found) == ["routers.E004"] * 6
     assert found[0].msg == (
-        "blog.Crossing.author relates to users.User across databases: blog.Crossing is on default, users.User on users_db."
+        "blog.Crossing.author relates to users.User across databases: "
+        "blog.Crossing is on default, users.User on users_db."
     )
 
 

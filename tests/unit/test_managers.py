@@ -32,7 +32,7 @@ def note() -> Iterator[Any]:
     """A model of the blog, so routed to default, whose table is also on cache_db."""
     with isolate_apps("apps.blog"):
 
-        class Note(models.Model):  # noqa: DJ008
+        class Note(models.Model):
             title = models.CharField(max_length=20, unique=True)
             objects = models.Manager()
             cached: MultiDatabaseManager[Any] = MultiDatabaseManager("cache_db")
@@ -42,7 +42,7 @@ def note() -> Iterator[Any]:
                 app_label = "blog"
                 db_table = "note"
 
-        class Remark(models.Model):  # noqa: DJ008
+        class Remark(models.Model):
             note = models.ForeignKey(Note, models.CASCADE, related_name="remarks")
             text = models.CharField(max_length=20)
             objects = models.Manager()
@@ -126,7 +126,7 @@ def test_alias_is_needed() -> None:
 
 def test_manager_without_the_models_table_is_a_check_error(note: Any) -> None:
     (error,) = note.cached.check()
-    assert error.id == "routers.E007"
+    assert error.id == "routers.E006"
     assert error.msg == "blog.Note.cached is bound to 'cache_db', where the app 'blog' has no tables."
     assert "default or read_replica_1" in error.hint
 

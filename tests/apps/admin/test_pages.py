@@ -303,3 +303,12 @@ def test_pages_carry_the_strict_policy_and_no_inline_script(root: Client) -> Non
     assert "<style" not in page.content.decode()
     assert "onclick" not in page.content.decode()
     assert "Multi-Database Django" in page.content.decode()
+
+
+@pytest.mark.django_db(databases=["default", "users_db", "analytics_db", "legacy_db"])
+@pytest.mark.parametrize("text", ["\x00", "9" * 30, "é" * 3000])
+def test_odd_input_is_no_server_error(text: str, root: Client) -> None:
+    for page in ("blog/post", "users/user", "analytics/analyticsevent", "legacy/legacyorder"):
+        assert root.get(f"/admin/{page}/", {"q": text}).status_code == 200
+    assert root.get(f"{POSTS}{'9' * 30}/change/").status_code == 302
+    assert root.get(f"{POSTS}%00/change/").status_code == 302

@@ -128,7 +128,7 @@ def test_inline_is_checked_too() -> None:
 
 @isolate_apps("apps.blog")
 def test_admin_of_a_shared_app_has_to_say_its_alias(settings: Any) -> None:
-    class Message(models.Model):  # noqa: DJ008
+    class Message(models.Model):
         class Meta:
             app_label = "outbox"
 

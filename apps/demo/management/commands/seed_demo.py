@@ -15,8 +15,8 @@ from apps.pages.services import refresh_figures
 
 class Command(BaseCommand):
     help = (
-        "Fills the site with people, posts and 90 days of events. The same numbers give the same content; what is there "
-        "already is left alone, larger numbers add to it."
+        "Fills the site with people, posts and 90 days of events. The same numbers give the same content; what is "
+        "there already is left alone, larger numbers add to it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -47,7 +47,7 @@ class Command(BaseCommand):
             ("analytics", events, partial(seeding.seed_events, events, users)),
         )
         columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, console=Console(file=self.stdout), disable=not options["verbosity"]) as bars:
+        with Progress(*columns, console=Console(), disable=not options["verbosity"]) as bars:
             for part, total, seed in steps:
                 if part in parts:
                     task = bars.add_task(part, total=total)

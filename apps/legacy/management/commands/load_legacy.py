@@ -2,6 +2,8 @@
 
 import sqlite3
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,7 +14,8 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.legacy.models import LegacyCustomer
-from apps.legacy.services import SQL_FILES, NotEmpty, fill_sqlite_file
+from apps.legacy.services import SECONDS_TO_WAIT, SQL_FILES, NotEmpty, fill_sqlite_file
+from routers.locks import LockTimeout, migration_lock
 
 CLIENTS = {
     "mysql": "mysql --default-character-set=utf8mb4 --host={HOST} --port={PORT} --user={USER} --password {NAME} <",
@@ -35,14 +38,12 @@ class Command(BaseCommand):
             return
         if connection.vendor != "sqlite":
             raise CommandError(_how_to_load(connection))
-        try:
+        with _one_at_a_time(connection):
+            # Asked again: another run may have filled it while this one waited.
+            if options["if_empty"] and _is_loaded(connection):
+                return
             self._fill(connection)
-        except CommandError:
-            # The other of two runs at once may have filled it meanwhile.
-            if not (options["if_empty"] and _is_loaded(connection)):
-                raise
-        else:
-            self._report(connection, options["verbosity"])
+        self._report(connection, options["verbosity"])
 
     def _fill(self, connection: BaseDatabaseWrapper) -> None:
         alias, path = connection.alias, _file_of(connection)
@@ -64,6 +65,16 @@ class Command(BaseCommand):
             models = apps.get_app_config("legacy").get_models()
             rows = ", ".join(f"{model._meta.db_table} {model._default_manager.count()}" for model in models)
             self.stdout.write(f"{connection.alias}: loaded (rows: {rows})")
+
+
+@contextmanager
+def _one_at_a_time(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    try:
+        # SQLite's own lock is not enough: it does not wait when two connections switch a file to WAL at once.
+        with migration_lock(connection, timeout=SECONDS_TO_WAIT):
+            yield
+    except LockTimeout as error:
+        raise CommandError(str(error)) from error
 
 
 def _tables(connection: BaseDatabaseWrapper) -> set[str]:
