@@ -45,7 +45,7 @@ def test_new_visitor_signs_up_confirms_writes_comments_and_sees_the_dashboard(vi
     visitor.goes_to("/blog/write/")
     visitor.is_at_ease()
     visitor.fills(title=f"Notes of {name}", content="## First\n\nSome *text* with `code`.")
-    visitor.page.locator("[name=status]").select_option("published")
+    visitor.page.get_by_label("Published").check()
     visitor.presses("Preview")
     assert visitor.page.locator("em", has_text="text").count() == 1
     visitor.is_at_ease()
@@ -76,14 +76,19 @@ def test_staff_walk_through_the_cache_and_the_admin(visitor: Visitor) -> None:
     visitor.goes_to("/cache/")
     visitor.is_at_ease()
 
-    baseline = json.loads(ADMIN_BASELINE.read_text())
-    for path, known in baseline.items():
-        visitor.goes_to(path)
-        assert set(visitor.violations()) <= set(known), path
-        assert visitor.page.locator(".ledger").count() == 1, path
-        assert visitor.problems == []
+    # What Django's own pages do wrong; ours may add nothing to it.
+    known = json.loads(ADMIN_BASELINE.read_text())
+    found = {path: sorted(visitor_finds(visitor, path)) for path in known}
+    assert {path: rules for path, rules in found.items() if not set(rules) <= set(known[path])} == {}
     visitor.goes_to("/")
     visitor.presses("Log out")
+
+
+def visitor_finds(visitor: Visitor, path: str) -> dict[str, list[str]]:
+    visitor.goes_to(path)
+    assert visitor.page.locator(".ledger").count() == 1, path
+    assert visitor.problems == []
+    return visitor.violations()
 
 
 def test_ledger_unfolds_the_sql_of_a_database(visitor: Visitor) -> None:

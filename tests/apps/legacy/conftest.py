@@ -31,7 +31,6 @@ class OldSystem:
 
 
 @pytest.fixture
-def old(request: pytest.FixtureRequest) -> OldSystem:
+def old(db: None) -> OldSystem:
     """For tests marked django_db with legacy_db among their databases."""
-    request.getfixturevalue("_django_db_helper")
     return OldSystem()
