@@ -62,9 +62,10 @@ def _mysql(connection: BaseDatabaseWrapper) -> Lock:
 
 def _sqlite(connection: BaseDatabaseWrapper) -> Lock:
     name = str(connection.settings_dict["NAME"])
-    if "memory" in name:  # nobody else can reach it
+    if ":memory:" in name or "mode=memory" in name:  # nobody else can reach it
         return lambda: True, lambda: None
     path = Path(unquote(name.removeprefix("file:").partition("?")[0]) + f".{LOCK_NAME}.lock")
+    path.touch(mode=0o600)
     held = []
 
     def acquire() -> bool:

@@ -1,7 +1,7 @@
 """Which database clusters there are and what lives on each. Settings declare it; everything else derives from it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 from django.db.models import Model
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cluster:
     """A primary database, its replicas, and the apps whose tables live there.
 
@@ -20,6 +20,7 @@ class Cluster:
     """
 
     name: str
+    _: KW_ONLY
     primary: str
     apps: tuple[str, ...]
     replicas: tuple[str, ...] = ()

@@ -1,6 +1,8 @@
 from itertools import chain
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.decorators import user_passes_test
 from django.core.paginator import InvalidPage, Page, Paginator
 from django.db.models import QuerySet
 from django.http import (
@@ -21,6 +23,8 @@ from apps.legacy.forms import CustomerFilter
 from apps.legacy.models import LegacyCustomer
 
 PAGE_SIZE = 25
+# Customers' names and addresses are for everybody to see where they are made up, and only there.
+staff_outside_demo = user_passes_test(lambda user: settings.DEMO or settings.DEBUG or user.is_staff)
 # (what SORTS calls it, heading, whether it is a column of figures)
 COLUMNS = [
     ("number", "Number", False),
@@ -33,6 +37,7 @@ COLUMNS = [
 
 
 @require_safe
+@staff_outside_demo
 def customer_list(request: HttpRequest) -> HttpResponse:
     form = CustomerFilter(request.GET)
     sort = request.GET.get("sort") or "number"
@@ -45,6 +50,7 @@ def customer_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@staff_outside_demo
 def customer(request: HttpRequest, customer_id: int) -> HttpResponse:
     try:
         customer = selectors.customer_with_figures(customer_id)
@@ -55,6 +61,7 @@ def customer(request: HttpRequest, customer_id: int) -> HttpResponse:
 
 
 @require_safe
+@staff_outside_demo
 def export(request: HttpRequest) -> HttpResponseBase:
     """The customers of the current filter as CSV."""
     form = CustomerFilter(request.GET)

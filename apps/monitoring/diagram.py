@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from apps.monitoring.probes import PRIMARY, Status
+from apps.monitoring.probes import PRIMARY, Status, labels_on
 from apps.monitoring.templatetags.databases import db_class
 from routers.topology import Cluster, topology
 
@@ -73,7 +73,7 @@ def diagram(statuses: Sequence[Status]) -> Diagram:
 
 def _group(cluster: Cluster, by_alias: dict[str, Status], top: int, height: int) -> Group:
     centre = top + height // 2
-    labels = ", ".join(sorted(topology().labels_on(cluster.primary)))
+    labels = ", ".join(labels_on(cluster.primary))
     home = _node(CLUSTER, centre, cluster.name, labels, "node", f"Cluster {cluster.name}: {labels}")
     primary = _database(PRIMARIES, centre, by_alias[cluster.primary])
     group = Group(db_class(cluster.primary), [home, primary], [Edge(_path(home, primary))])

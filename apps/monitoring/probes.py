@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,6 +21,11 @@ from routers.topology import topology
 UP, DOWN = "up", "down"
 PRIMARY, REPLICA = "primary", "replica"
 PAGE_SECONDS = 2.0
+
+
+def labels_on(alias: str) -> tuple[str, ...]:
+    """The installed apps that have their tables on an alias."""
+    return tuple(sorted(topology().labels_on(alias) & {config.label for config in apps.get_app_configs()}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +178,7 @@ def _blank(alias: str) -> Status:
     return Status(
         alias=alias,
         cluster=cluster.name if cluster else "",
-        apps=tuple(sorted(topology().labels_on(alias))),
+        apps=labels_on(alias),
         role=role,
         declared_role=role,
         read_only=role == REPLICA or bool(cluster and cluster.read_only),

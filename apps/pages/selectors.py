@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 FIGURES_KEY = "site:figures"
 ACTIVITY_DAYS = 30
 POSTS_SHOWN = 10
+# Not connection.display_name: to tell MySQL from MariaDB that one connects.
+ENGINES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL"}
 # The parts of the dashboard, and the app that each comes from.
 PARTS = {"posts": "blog", "activity": "analytics", "purchases": "legacy", "figures": "cache"}
 
@@ -59,7 +61,7 @@ def _cluster_row(number: int, cluster: Cluster) -> ClusterRow:
     return ClusterRow(
         number=number,
         alias=cluster.primary,
-        engine=connections[cluster.primary].display_name,
+        engine=ENGINES.get(connections[cluster.primary].vendor, "another engine"),
         replicas=cluster.replicas,
         apps=tuple(config for config in apps.get_app_configs() if config.label in cluster.apps),
         read_only=cluster.read_only,

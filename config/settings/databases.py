@@ -21,15 +21,15 @@ CLUSTERS_FILE = "config/settings/databases.py"
 
 # fmt: off
 DECLARED = (
-    Cluster(name="blog", primary="default", apps=("blog",), url="DATABASE_URL", replica_urls="READ_REPLICA_URLS"), # demo
+    Cluster("blog", primary="default", apps=("blog",), url="DATABASE_URL", replica_urls="READ_REPLICA_URLS"),  # demo
     Cluster(
-        name="users", primary="users_db", url="USERS_DATABASE_URL", replica_urls="USERS_REPLICA_URLS",
+        "users", primary="users_db", url="USERS_DATABASE_URL", replica_urls="USERS_REPLICA_URLS",
         # They hold foreign keys to the user or to each other, so they live together.
         apps=("users", "auth", "contenttypes", "admin", "sessions", "axes"),
     ),
-    Cluster(name="analytics", primary="analytics_db", apps=("analytics",), url="ANALYTICS_DATABASE_URL"),  # demo
-    Cluster(name="legacy", primary="legacy_db", apps=("legacy",), url="LEGACY_DATABASE_URL", read_only=True),  # demo
-    Cluster(name="cache", primary="cache_db", apps=("cache", "debug_toolbar"), url="CACHE_DATABASE_URL"),
+    Cluster("analytics", primary="analytics_db", apps=("analytics",), url="ANALYTICS_DATABASE_URL"),  # demo
+    Cluster("legacy", primary="legacy_db", apps=("legacy",), url="LEGACY_DATABASE_URL", read_only=True),  # demo
+    Cluster("cache", primary="cache_db", apps=("cache", "debug_toolbar"), url="CACHE_DATABASE_URL"),
 )
 # fmt: on
 

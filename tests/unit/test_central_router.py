@@ -74,7 +74,9 @@ def shared(settings: Settings) -> Any:
 
 
 def test_shared_app_asks_for_using(shared: Any) -> None:
-    with pytest.raises(AmbiguousDatabase, match=r"has a table in each of default, users_db\. Say which one with using="):
+    with pytest.raises(
+        AmbiguousDatabase, match=r"has a table in each of default, users_db\. Say which one with using="
+    ):
         router.db_for_write(shared)
 
 

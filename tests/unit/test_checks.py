@@ -50,7 +50,7 @@ def test_alias_without_a_cluster_is_an_error(settings: Settings) -> None:
 
 
 def test_cluster_without_a_database_is_an_error(settings: Settings) -> None:
-    settings.CLUSTERS = (*settings.CLUSTERS, Cluster(name="shop", primary="shop_db", apps=()))
+    settings.CLUSTERS = (*settings.CLUSTERS, Cluster("shop", primary="shop_db", apps=()))
     assert ids(check_topology()) == ["routers.E002"]
 
 

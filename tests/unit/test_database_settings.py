@@ -13,8 +13,8 @@ from config.settings.databases import DECLARED, ENGINES, build, parse_url
 from config.settings.environment import text
 from routers.topology import Cluster
 
-BLOG = Cluster(name="blog", primary="default", apps=("blog",), url="T_DATABASE_URL", replica_urls="T_REPLICA_URLS")
-LEGACY = Cluster(name="legacy", primary="legacy_db", apps=("legacy",), url="T_LEGACY_URL", read_only=True)
+BLOG = Cluster("blog", primary="default", apps=("blog",), url="T_DATABASE_URL", replica_urls="T_REPLICA_URLS")
+LEGACY = Cluster("legacy", primary="legacy_db", apps=("legacy",), url="T_LEGACY_URL", read_only=True)
 SERVER = "postgres://app:s3cr%40t@db.example.com:5433/blog"
 
 

@@ -7,7 +7,7 @@ from routers.topology import Cluster, Topology, topology
 
 
 def cluster(name: str, *apps: str, **kwargs: object) -> Cluster:
-    return Cluster(name=name, primary=f"{name}_db", apps=apps, **kwargs)  # type: ignore[arg-type]
+    return Cluster(name, primary=f"{name}_db", apps=apps, **kwargs)  # type: ignore[arg-type]
 
 
 BLOG = cluster("blog", "blog", replicas=("blog_replica",))
