@@ -111,6 +111,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
 AXES_LOCKOUT_TEMPLATE = "users/locked_out.html"
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -127,7 +128,9 @@ if not PRODUCTION:  # nothing is collected, and whitenoise warns of a folder tha
     STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 DEFAULT_FROM_EMAIL = text("DEFAULT_FROM_EMAIL", "site@localhost")
-for _name, _value in lines.email_settings(email_settings("EMAIL_URL", "consolemail://")).items():
+for _name, _value in lines.email_settings(
+    email_settings("EMAIL_URL", "smtp://localhost:25" if PRODUCTION else "consolemail://")
+).items():
     globals()[_name] = _value
 
 SOURCE_URL = text("SOURCE_URL")
