@@ -20,7 +20,7 @@ demo: $(VENV)/.embedded
 	@DEMO=on exec $(BIN)/python manage.py demo --port $(PORT)
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

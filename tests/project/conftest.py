@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,7 +21,7 @@ class Site:
     env: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PIP_CERT")}
+        kept = {name: value for name, value in os.environ.items() if name.startswith(INHERITED)}
         return kept | {"ENV_FILE": "", "DEMO": "on", "VAR_DIR": str(self.var), "COLUMNS": "200"} | self.env
 
     def start(self, *args: str) -> "subprocess.Popen[str]":
@@ -29,6 +30,7 @@ class Site:
             cwd=self.root,
             env=self.environment(),
             text=True,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

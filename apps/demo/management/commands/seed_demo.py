@@ -56,6 +56,13 @@ class Command(BaseCommand):
 
 
 def _reset(*, ask: bool) -> None:
-    if ask and input("This deletes every row in every database that is ours. Type yes to go on: ") != "yes":
+    if ask and not _agreed():
         raise CommandError("Nothing was deleted.")
     seeding.delete_everything()
+
+
+def _agreed() -> bool:
+    try:
+        return input("This deletes every row in every database that is ours. Type yes to go on: ") == "yes"
+    except EOFError:  # nobody is there to ask
+        return False

@@ -1,0 +1,163 @@
+"""The demo's content, and the commands that make it, in processes of their own on files of their own."""
+
+import json
+import signal
+import socket
+import sqlite3
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import free_port, wait_until_served
+from tests.project.conftest import Site
+
+COUNTS = {
+    "users": ("users_user", 24),
+    "blog": ("blog_post", 20),
+    "analytics": ("analytics_analyticsevent", 18_000),
+    "legacy": ("customers", 320),
+}
+
+
+def counts(site: Site) -> dict[str, int]:
+    found = {}
+    for cluster, (table, _) in COUNTS.items():
+        with closing(sqlite3.connect(site.var / f"{cluster}.sqlite3")) as database:
+            found[cluster] = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return found
+
+
+def rows(site: Site, cluster: str, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(site.var / f"{cluster}.sqlite3")) as database:
+        return database.execute(sql).fetchall()
+
+
+@pytest.fixture
+def empty(site: Site) -> Site:
+    site.manage("migrate_all")
+    site.manage("load_legacy")
+    return site
+
+
+def test_same_numbers_give_the_same_content_however_often(empty: Site, tmp_path: Path) -> None:
+    arguments = ("seed_demo", "--users=30", "--posts=22", "--events=300")
+    empty.manage(*arguments)
+    posts = "SELECT slug, author_id, published_at, content_html FROM blog_post ORDER BY id"
+    events = "SELECT event_type, user_id, session_id, timestamp, data FROM analytics_analyticsevent ORDER BY id"
+    before = rows(empty, "blog", posts), rows(empty, "analytics", events)
+    assert (len(before[0]), len(before[1])) == (22, 300)
+    empty.manage(*arguments)
+    assert (rows(empty, "blog", posts), rows(empty, "analytics", events)) == before
+    other = Site(tmp_path / "other")
+    other.manage("migrate_all")
+    other.manage("load_legacy")
+    other.manage(*arguments)
+    assert (rows(other, "blog", posts), rows(other, "analytics", events)) == before
+
+
+def test_larger_numbers_add_to_what_is_there(empty: Site) -> None:
+    empty.manage("seed_demo", "--events=100")
+    empty.manage("seed_demo", "--events=250", "--posts=21")
+    assert counts(empty) == {"users": 24, "blog": 21, "analytics": 250, "legacy": 320}
+
+
+def test_seeded_content_hangs_together_across_databases(empty: Site) -> None:
+    empty.manage("seed_demo", "--events=500")
+    users = {row[0] for row in rows(empty, "users", "SELECT id FROM users_user")}
+    assert {row[0] for row in rows(empty, "blog", "SELECT user_id FROM user_profile")} == users
+    for sql in ("SELECT author_id FROM blog_post", "SELECT author_id FROM blog_comment"):
+        assert {row[0] for row in rows(empty, "blog", sql)} <= users
+    known = rows(empty, "analytics", "SELECT user_id FROM analytics_analyticsevent WHERE user_id IS NOT NULL")
+    assert {row[0] for row in known} <= users
+    customers = {row[0] for row in rows(empty, "legacy", "SELECT customer_email FROM customers")}
+    emails = {row[0] for row in rows(empty, "users", "SELECT email FROM users_user")}
+    assert len(customers & emails) == 16
+    assert rows(empty, "analytics", "SELECT count(*) FROM analytics_analyticsreport") == [(90,)]
+
+
+def test_events_have_a_weekly_rhythm(empty: Site) -> None:
+    empty.manage("seed_demo", "--events=5000")
+    sql = "SELECT strftime('%w', timestamp), count(*) FROM analytics_analyticsevent GROUP BY 1"
+    days: dict[str, int] = dict(rows(empty, "analytics", sql))
+    assert min(days[day] for day in "12345") > max(days[day] for day in "06")
+
+
+def test_filled_database_is_left_alone_with_if_empty(empty: Site) -> None:
+    empty.manage("seed_demo", "--events=10")
+    with closing(sqlite3.connect(empty.var / "blog.sqlite3")) as database, database:
+        database.execute("DELETE FROM blog_post WHERE slug LIKE 'why%'")
+    before = counts(empty)
+    empty.manage("seed_demo", "--if-empty")
+    assert counts(empty) == before
+
+
+def test_reset_asks_and_only_yes_deletes(empty: Site) -> None:
+    empty.manage("seed_demo", "--events=10")
+    assert "Nothing was deleted." in empty.manage("seed_demo", "--reset", status=1)
+    assert counts(empty)["users"] == 24
+    empty.manage("seed_demo", "--reset", "--no-input", "--users=3", "--events=5", "--posts=1")
+    assert counts(empty) == {"users": 3, "blog": 1, "analytics": 5, "legacy": 320}
+
+
+@pytest.mark.parametrize("argument", ["--users=0", "--posts=-1", "--events=-1"])
+def test_impossible_number_is_refused(site: Site, argument: str) -> None:
+    assert "it must be at least" in site.manage("seed_demo", argument, status=1)
+
+
+def test_content_and_logins_of_the_demo_stay_out_of_production(empty: Site) -> None:
+    empty.env |= {"DEMO": "off", "SECRET_KEY": "x" * 60, "ALLOWED_HOSTS": "example.com"}
+    assert "Set DEMO=on or DEBUG=on" in empty.manage("seed_demo", status=1)
+    assert "It needs DEMO=on" in empty.manage("demo", status=1)
+    assert counts(empty)["users"] == 0
+
+
+def test_taken_port_is_named_before_anything_is_done(site: Site) -> None:
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert f"Port {port} cannot be used" in site.manage("demo", "--port", str(port), status=1)
+    assert (site.var / "blog.sqlite3").stat().st_size == 0
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.5, 4.0])
+def test_interrupted_first_start_is_made_good_by_the_next(site: Site, seconds: float) -> None:
+    first = site.start("demo", "--port", str(free_port()))
+    time.sleep(seconds)
+    first.kill()
+    first.communicate()
+    port = free_port()
+    second = site.start("demo", "--port", str(port))
+    try:
+        wait_until_served(f"http://127.0.0.1:{port}/healthz", second)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            assert json.load(answer)["status"] == "ok"
+    finally:
+        second.send_signal(signal.SIGINT)
+        second.communicate(timeout=20)
+    assert counts(site) == {cluster: number for cluster, (_, number) in COUNTS.items()}
+
+
+def test_second_start_changes_no_data(site: Site) -> None:
+    dumps = []
+    for _ in range(2):
+        port = free_port()
+        server = site.start("demo", "--port", str(port))
+        try:
+            wait_until_served(f"http://127.0.0.1:{port}/healthz", server)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=20)
+        dumps.append(
+            {cluster: contents(site, cluster) for cluster in ("users", "blog", "analytics", "legacy", "cache")}
+        )
+    assert dumps[0] == dumps[1]
+
+
+def contents(site: Site, cluster: str) -> list[str]:
+    with closing(sqlite3.connect(site.var / f"{cluster}.sqlite3")) as database:
+        return sorted(database.iterdump())
