@@ -164,20 +164,20 @@ def observe_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> Non
 
 
 def reason(alias: str, sql: Any) -> str:
-    """Why this statement went to this alias, by what the routers answered for its main table."""
+    """Why this statement went to this alias, by what the routers answered for one of its tables."""
     sql = _shown(sql)
     if _TRANSACTION.match(sql):
         return TRANSACTION
     decided = state.current()
-    found = (decided.reason_for(alias, table) for table in _main_table(sql)) if decided else ()
+    found = (decided.reason_for(alias, table) for table in _tables(sql)) if decided else ()
     return next(filter(None, found), EXPLICIT)
 
 
-def _main_table(sql: str) -> list[str]:
-    """The first table after FROM, INTO or UPDATE. Two names where it is "a"."b": a is a schema, or b is a column
+def _tables(sql: str) -> Iterator[str]:
+    """The names after FROM, INTO and UPDATE, those of subqueries included: a queryset asks a router once for its model,
+    and a subquery may stand before that. Two names where it is "a"."b": a is a schema, or b is a column
     (`EXTRACT(YEAR FROM "table"."column")`)."""
-    match = _TABLE.search(sql)
-    return [name for name in match.groups() if name] if match else []
+    return (name for match in _TABLE.finditer(sql) for name in match.groups() if name)
 
 
 def _shown(sql: Any) -> str:

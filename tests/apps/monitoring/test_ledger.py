@@ -179,20 +179,21 @@ def test_observer_survives_a_wrapper_whose_block_ends_after_the_connection_was_m
         ("SELECT `a`.`b` FROM `a`", ["a"]),
         ("select x from a where y", ["a"]),
         ('SELECT COUNT(*) FROM (SELECT 1 FROM "a") subquery', ["a"]),
-        ('SELECT EXTRACT(YEAR FROM "a"."created") FROM "a"', ["a", "created"]),
+        ('SELECT (SELECT COUNT(*) FROM "a" U0) FROM "b"', ["a", "b"]),
+        ('SELECT EXTRACT(YEAR FROM "a"."created") FROM "a"', ["a", "created", "a"]),
         ("SELECT EXTRACT(YEAR FROM CONVERT_TZ(`a`.`b`, 'UTC', 'UTC')) FROM `a`", ["a"]),
         ('SELECT 1 FROM "public"."a"', ["public", "a"]),
         ('INSERT INTO "a" ("b") VALUES (%s)', ["a"]),
         ('UPDATE "a" SET "b" = %s', ["a"]),
-        ('DELETE FROM "a" WHERE "b" IN (SELECT "c" FROM "d")', ["a"]),
-        ('WITH x AS (SELECT 1 FROM "a") SELECT * FROM x', ["a"]),
+        ('DELETE FROM "a" WHERE "b" IN (SELECT "c" FROM "d")', ["a", "d"]),
+        ('WITH x AS (SELECT 1 FROM "a") SELECT * FROM x', ["a", "x"]),
         ('SELECT 1 FROM "a" FOR UPDATE', ["a"]),
         ("SELECT 1", []),
         ("", []),
     ],
 )
-def test_main_table(sql: str, tables: list[str]) -> None:
-    assert ledger._main_table(sql) == tables
+def test_tables_of_a_statement(sql: str, tables: list[str]) -> None:
+    assert list(ledger._tables(sql)) == tables
 
 
 @pytest.mark.parametrize("sql", ["BEGIN IMMEDIATE", "SAVEPOINT x", " release savepoint x", "ROLLBACK TO x", "COMMIT"])
