@@ -37,7 +37,7 @@ class OnOneDatabase(BaseModelAdmin):
     """What a ModelAdmin and an inline have in common: their alias, and everything that asks for it.
 
     `using` is None for the primary of the model's cluster, or another alias of that cluster. A shared app needs it. On
-    a replica, and in a cluster that is read only, the pages only view.
+    a replica, in a cluster that is read only and for a shared app, the pages only view.
     """
 
     using: str | None = None
@@ -64,6 +64,9 @@ class OnOneDatabase(BaseModelAdmin):
             )
         if cluster and alias != cluster.primary:
             return f"View only: this is a replica of {cluster.primary}, which is where rows are changed."
+        if self.opts.app_label in topology().shared:
+            # Django validates a form's instance where the router says, and for these rows it says nothing.
+            return "View only: tables of this kind are in several databases, and forms cannot tell which one is meant."
         return ""
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:

@@ -14,7 +14,7 @@ from routers.topology import declared_in, topology
 
 
 def check_topology(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Everything that can be seen without a connection. IDs: routers.E001 to E004 and W001.
+    """Everything that can be seen without a connection. IDs: routers.E001 to E004, E007 and W001.
 
     E005 is beside the admin and E006 beside the managers.
     """
@@ -65,11 +65,24 @@ def _unknown_apps() -> Iterator[CheckMessage]:
 
 def _crossing_relations(models: list[type[Model]]) -> Iterator[CheckMessage]:
     for model in models:
+        concrete = model._meta.concrete_model or model
+        if _places(model) and _places(model) != _places(concrete):
+            yield _misplaced_proxy(model, concrete)
         for field in (*model._meta.local_fields, *model._meta.local_many_to_many, *model._meta.private_fields):
             for target in _targets(field):
                 here, there = _places(model), _places(target)
                 if here and there and here != there:
                     yield _crossing(model, field, target)
+
+
+def _misplaced_proxy(model: type[Model], concrete: type[Model]) -> CheckMessage:
+    return Error(
+        f"{model._meta.label} is a proxy of {concrete._meta.label}, whose table is on {' and '.join(_places(concrete))}, "
+        f"but its app lives on {' and '.join(_places(model))}.",
+        hint=f"A proxy has no table of its own. Move it to the app {concrete._meta.app_label!r}.",
+        obj=model,
+        id="routers.E007",
+    )
 
 
 def _targets(field: "Field[Any, Any]") -> Iterator[type[Model]]:

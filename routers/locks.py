@@ -57,7 +57,13 @@ def _postgresql(connection: BaseDatabaseWrapper) -> Lock:
 
 
 def _mysql(connection: BaseDatabaseWrapper) -> Lock:
-    return _statements(connection, "SELECT GET_LOCK(%s, 0)", "SELECT RELEASE_LOCK(%s)", LOCK_NAME)
+    # Its locks have one name for the whole server.
+    return _statements(
+        connection,
+        "SELECT GET_LOCK(CONCAT(%s, DATABASE()), 0)",
+        "SELECT RELEASE_LOCK(CONCAT(%s, DATABASE()))",
+        LOCK_NAME,
+    )
 
 
 def _sqlite(connection: BaseDatabaseWrapper) -> Lock:

@@ -54,6 +54,8 @@ class Topology:
         self._by_alias = _unique("alias", ((alias, c) for c in self.clusters for alias in c.aliases))
         self._by_app = _unique("app", ((app, c) for c in self.clusters for app in c.apps))
         self.shared = {app: tuple(self._named(app, name) for name in names) for app, names in (shared or {}).items()}
+        if nowhere := [app for app, clusters in self.shared.items() if not clusters]:
+            raise ImproperlyConfigured(f"SHARED_APPS names no cluster for {nowhere[0]!r}; it needs at least one.")
         if twice := self.shared.keys() & self._by_app.keys():
             raise ImproperlyConfigured(
                 f"App {min(twice)!r} is both in a cluster and shared; it can be only one of them."

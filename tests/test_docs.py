@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
-READERS = {"text", "flag", "number", "words", "required_secret", "email_settings"}
+READERS = {"text", "flag", "number", "choice", "words", "required_secret", "email_settings"}
 
 
 def variables_read() -> set[str]:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Count, DateField, Func, Q, QuerySet
+from django.db.models import Count, DateField, Func, Q, QuerySet, Subquery
 from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
@@ -105,8 +106,13 @@ def views_by_user(user_ids: Iterable[int], days: int) -> dict[int, int]:
 
 
 def count_events(*, session_prefix: str = "") -> int:
-    """How many events there are of sessions whose id begins so."""
-    return AnalyticsEvent.objects.filter(session_id__startswith=session_prefix).count()
+    """How many events there are, of sessions whose id begins so."""
+    events = AnalyticsEvent.objects.all()
+    return (events.filter(session_id__startswith=session_prefix) if session_prefix else events).count()
+
+
+def count_reports() -> int:
+    return AnalyticsReport.objects.count()
 
 
 def last_days(number: int) -> list[date]:
@@ -117,7 +123,7 @@ def last_days(number: int) -> list[date]:
 
 def events_of(dates: Sequence[date]) -> QuerySet[AnalyticsEvent]:
     """The events from the first to the last of these days, in no order."""
-    start, end = (datetime.combine(day, time.min, UTC) for day in (dates[0], dates[-1] + timedelta(days=1)))
+    start, end = (_start([day]) for day in (dates[0], dates[-1] + timedelta(days=1)))
     return AnalyticsEvent.objects.filter(timestamp__gte=start, timestamp__lt=end).order_by()
 
 
@@ -126,6 +132,10 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
+
+
+def _start(dates: Sequence[date]) -> datetime:
+    return datetime.combine(dates[0], time.min, UTC)
 
 
 def _counts(dates: Sequence[date]) -> QuerySet[AnalyticsEvent, tuple[str, date, int]]:
@@ -155,10 +165,12 @@ def _visitors_by_day(dates: Sequence[date]) -> dict[date, int]:
 
 def _top_pages(dates: Sequence[date]) -> QuerySet[AnalyticsEvent, tuple[str, int]]:
     """Only pages that somebody saw without signing in: the others are nobody else's business."""
-    latest = events_of(dates).filter(event_type=PAGE_VIEW).order_by("-timestamp").values("pk")[:LATEST_VIEWS]
+    views = events_of(dates).filter(event_type=PAGE_VIEW)
+    # MySQL has no LIMIT inside IN (…), but it has one where a single value is wanted: the time of the oldest that counts.
+    oldest = views.order_by("-timestamp").values("timestamp")[LATEST_VIEWS - 1 : LATEST_VIEWS]
     return (
-        AnalyticsEvent.objects.annotate(path=KT("data__path"))
-        .filter(pk__in=latest, path__isnull=False)
+        views.annotate(path=KT("data__path"))
+        .filter(timestamp__gte=Coalesce(Subquery(oldest), _start(dates)), path__isnull=False)
         .values_list("path")
         .annotate(views=Count("pk"))
         .filter(~Q(views=Count("user_id")))

@@ -12,6 +12,7 @@ from apps.analytics.models import AnalyticsEvent, AnalyticsReport, UserActivity
 from apps.analytics.recorder import recorder
 from apps.analytics.selectors import PAGE_VIEW, SIGN_UP, VISITORS, UTCDay, batched, events_of, last_days
 from apps.monitoring import ledger
+from routers.upsert import bulk_upsert
 
 
 def record_event(
@@ -57,12 +58,7 @@ def make_reports(*, days: int) -> int:
     )
     found = {row["date"]: row for row in figures}
     reports = [AnalyticsReport(**found.get(day, {"date": day})) for day in finished]
-    AnalyticsReport.objects.bulk_create(
-        reports,
-        update_conflicts=True,
-        unique_fields=["date"],
-        update_fields=["page_views", "visitors", "sign_ups"],
-    )
+    bulk_upsert(AnalyticsReport, reports, unique_fields=["date"], update_fields=["page_views", "visitors", "sign_ups"])
     return len(reports)
 
 

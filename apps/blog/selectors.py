@@ -99,6 +99,15 @@ def full_text(posts: QuerySet[Post], text: str) -> QuerySet[Post]:
     return posts.alias(vector=vector).filter(vector=query).order_by(SearchRank(vector, query).desc(), "-id")
 
 
+def count_posts() -> int:
+    """How many posts there are, drafts included."""
+    return Post.objects.count()
+
+
+def count_comments() -> int:
+    return Comment.objects.count()
+
+
 def _containing(posts: QuerySet[Post], text: str) -> QuerySet[Post]:
     for word in text.split():
         posts = posts.filter(Q(title__icontains=word) | Q(content__icontains=word))

@@ -11,6 +11,7 @@ from django.utils.text import slugify
 
 from apps.blog import markdown
 from apps.blog.models import Comment, Post, Tag, UserProfile
+from routers.upsert import bulk_upsert
 
 # What stands under /blog/ beside the posts.
 RESERVED_SLUGS = frozenset({"tag", "search", "write", "feed", "mine"})
@@ -82,12 +83,12 @@ def save_profile(*, user_id: int, username: str, display_name: str, bio: str) ->
 
 def save_profiles(*, rows: Iterable[Mapping[str, Any]]) -> None:
     """The same for many authors, in batches of one statement each."""
-    UserProfile.objects.bulk_create(
+    bulk_upsert(
+        UserProfile,
         [UserProfile(**row) for row in rows],
-        batch_size=500,
-        update_conflicts=True,
         unique_fields=["user_id"],
         update_fields=["username", "display_name", "bio", "updated_at"],
+        batch_size=500,
     )
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.cache.keys import checked_key
 from apps.cache.models import CacheEntry
 from apps.cache.selectors import CHUNK, is_expired, under
+from routers.upsert import bulk_upsert
 
 
 def set_entry(*, key: str, value: Any, timeout: float) -> None:
@@ -28,12 +29,7 @@ def set_many(*, values: Mapping[str, Any], timeout: float) -> None:
         CacheEntry(key=checked_key(key), value=_checked_value(key, value), expires_at=expires_at)
         for key, value in values.items()
     ]
-    CacheEntry.objects.bulk_create(
-        entries,
-        update_conflicts=True,
-        unique_fields=["key"],
-        update_fields=["value", "expires_at", "created_at"],
-    )
+    bulk_upsert(CacheEntry, entries, unique_fields=["key"], update_fields=["value", "expires_at", "created_at"])
 
 
 def purge(

@@ -1,9 +1,11 @@
 """The people of the demo site: those of content/people.toml, then made-up ones in any number."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import count, islice, product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 CONTENT = Path(__file__).parent / "content"
@@ -47,12 +49,14 @@ LAST = [
 ]
 
 
-def named_people() -> list[dict[str, Any]]:
+@cache
+def named_people() -> tuple[Mapping[str, Any], ...]:
+    """Read once for the whole process, so nobody may change them."""
     with (CONTENT / "people.toml").open("rb") as file:
-        return list(tomllib.load(file)["person"])
+        return tuple(MappingProxyType(person) for person in tomllib.load(file)["person"])
 
 
-def people(number: int) -> list[dict[str, Any]]:
+def people(number: int) -> list[Mapping[str, Any]]:
     """The first `number` people, always the same ones in the same order."""
     return [*islice(named_people(), number), *islice(_invented(), max(0, number - len(named_people())))]
 

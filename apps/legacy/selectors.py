@@ -125,6 +125,10 @@ def batches(customers: QuerySet[LegacyCustomer], *, size: int = 500) -> Iterator
         remaining = rows.filter(customer_id__gt=batch[-1].customer_id)
 
 
+def count_customers() -> int:
+    return LegacyCustomer.objects.count()
+
+
 def _with_totals(orders: QuerySet[LegacyOrder]) -> QuerySet[LegacyOrder]:
     newest_first = (F("ordered_on").desc(nulls_last=True), "-order_no")
     totals = orders.annotate(line_count=Count("lines__line_no"), total=Sum(_amount("lines__")))

@@ -12,6 +12,8 @@ from django.db.backends.utils import CursorWrapper
 # SQLite and MySQL report a mistake in our SQL as OperationalError too, as if the server were gone.
 _SQLITE_FAULTS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _MYSQL_FAULTS = {1054, 1267, 1305, 1366}  # unknown column, mixed collations, no such function, wrong string
+# PostgreSQL says more often what it is: a lost connection, too few resources, a server that ends or is starting.
+_POSTGRESQL_OUTAGES = ("08", "53", "57P0")
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -44,6 +46,9 @@ def _is_our_fault(error: BaseException) -> bool:
     # The lowest byte is the primary code, the rest details it.
     if (code := getattr(error.__cause__, "sqlite_errorcode", None)) is not None:
         return code & 0xFF in _SQLITE_FAULTS
+    # A connection that was refused, timed out or was cut has no SQLSTATE.
+    if (state := getattr(error.__cause__, "sqlstate", None)) is not None:
+        return not state.startswith(_POSTGRESQL_OUTAGES)
     return bool(error.args) and error.args[0] in _MYSQL_FAULTS
 
 

@@ -22,6 +22,8 @@ from routers.topology import topology
 
 MAX_STATEMENTS = 200
 MAX_SQL = 2_000
+# A wide SELECT names its table late.
+MAX_SEARCHED = 50_000
 MAX_NOTES = 50
 
 EXPLICIT = "explicit: .using() or a cursor, no router was asked"
@@ -165,7 +167,7 @@ def observe_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> Non
 
 def reason(alias: str, sql: Any) -> str:
     """Why this statement went to this alias, by what the routers answered for one of its tables."""
-    sql = _shown(sql)
+    sql = _text(sql)[:MAX_SEARCHED]
     if _TRANSACTION.match(sql):
         return TRANSACTION
     decided = state.current()
@@ -180,7 +182,11 @@ def _tables(sql: str) -> Iterator[str]:
     return (name for match in _TABLE.finditer(sql) for name in match.groups() if name)
 
 
-def _shown(sql: Any) -> str:
+def _text(sql: Any) -> str:
     # A psycopg Composable holds its values; nothing but a string is known to have placeholders.
-    text = sql if isinstance(sql, str) else f"<{type(sql).__name__}>"
+    return sql if isinstance(sql, str) else f"<{type(sql).__name__}>"
+
+
+def _shown(sql: Any) -> str:
+    text = _text(sql)
     return text if len(text) <= MAX_SQL else text[: MAX_SQL - 1] + "…"

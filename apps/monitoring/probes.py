@@ -1,10 +1,13 @@
 """Asks every database how it is, all at once, and never waits for longer than it was told to.
 
 No setting of a server or driver ends a query on a server that hangs; only a deadline on this side does. So each alias
-is asked in a thread of its own, which is left behind when it does not answer in time.
+is asked in a thread of its own, which is left behind when it does not answer in time. While that thread hangs, nobody
+starts another, but not for ever: a connection over a network that was cut and mended may hang for hours, while the
+database answers a new one.
 """
 
 import time
+from collections import Counter
 from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +24,9 @@ from routers.topology import topology
 UP, DOWN = "up", "down"
 PRIMARY, REPLICA = "primary", "replica"
 PAGE_SECONDS = 2.0
+# After so long a thread that hangs is given up, unless so many of its alias hang already.
+GIVE_UP_SECONDS = 10.0
+MAX_THREADS = 5
 
 
 def labels_on(alias: str) -> tuple[str, ...]:
@@ -82,11 +88,12 @@ def probe_all(*, timeout: float = PAGE_SECONDS) -> list[Status]:
 
 
 class _Run:
-    """One probe of one alias."""
+    """One probe of one alias. `silent_since` is when the first of those began that hang one after another."""
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, silent_since: datetime | None) -> None:
         self.alias = alias
-        self.began = datetime.now(tz=UTC)
+        self.began = time.monotonic()
+        self.silent_since = silent_since or datetime.now(tz=UTC)
         self.done = Event()
         self.status: Status | None = None
         # A context of its own: what it sends belongs to no request's ledger.
@@ -97,31 +104,40 @@ class _Run:
             self.status = _probe(self.alias)
         finally:
             with _lock:
-                _runs.pop(self.alias, None)
+                _threads[self.alias] -= 1
+                if _latest.get(self.alias) is self:
+                    del _latest[self.alias]
             self.done.set()
+
+    @property
+    def is_given_up(self) -> bool:
+        return time.monotonic() - self.began > GIVE_UP_SECONDS
 
     def status_at(self, deadline: float, timeout: float) -> Status:
         self.done.wait(max(deadline - time.monotonic(), 0))
         if self.status:
             return self.status
-        waited = (datetime.now(tz=UTC) - self.began).total_seconds()
-        # This run was begun by somebody who waited for it before, and it still hangs.
-        since = f", silent since {self.began:%H:%M:%S} UTC" if waited > timeout + 0.1 else ""
+        waited = (datetime.now(tz=UTC) - self.silent_since).total_seconds()
+        # Somebody has waited before, and it still hangs.
+        since = f", silent since {self.silent_since:%H:%M:%S} UTC" if waited > timeout + 0.1 else ""
         return replace(_blank(self.alias), error=f"no answer within {timeout:.1f} s{since}")
 
 
-_runs: dict[str, _Run] = {}
+_latest: dict[str, _Run] = {}
+_threads: Counter[str] = Counter()
 _lock = Lock()
 
 
 def _run(alias: str) -> _Run:
     """The run under way, else a new one: a server that hangs shall not collect threads and connections."""
     with _lock:
-        if alias not in _runs:
-            run = _Run(alias)
-            run.thread.start()
-            _runs[alias] = run
-        return _runs[alias]
+        latest = _latest.get(alias)
+        if latest is None or (latest.is_given_up and _threads[alias] < MAX_THREADS):
+            latest = _Run(alias, latest.silent_since if latest else None)
+            latest.thread.start()
+            _latest[alias] = latest
+            _threads[alias] += 1
+        return latest
 
 
 def _probe(alias: str) -> Status:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.apps import AppConfig, apps
-from django.db import InterfaceError, OperationalError, connections
+from django.db import Error, connections
 from django.urls import reverse
 
 from apps.analytics.selectors import activity_by_type
 from apps.blog.selectors import posts_by
 from apps.cache.selectors import get_entry
 from apps.legacy.selectors import purchases_of
+from apps.monitoring.errors import is_outage
 from routers.topology import Cluster, topology
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _or_none(read: Callable[[], Result]) -> Result | None:
     """The result, or None when its database is down: a page of five databases shows the four that are left."""
     try:
         return read()
-    except (OperationalError, InterfaceError):
+    except Error as error:
+        if not is_outage(error):
+            raise
         logger.exception("A part of the dashboard is left out, because its database did not answer.")
         return None

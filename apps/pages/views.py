@@ -1,5 +1,6 @@
 from typing import TYPE_CHECKING, cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.contrib.auth.decorators import login_required
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    context = {"clusters": selectors.cluster_rows(), "posts": newest_posts(5), "logins": demo_logins()}
+    logins = demo_logins() if settings.DEMO else []
+    context = {"clusters": selectors.cluster_rows(), "posts": newest_posts(5), "logins": logins}
     return render(request, "pages/home.html", context)
 
 

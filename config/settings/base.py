@@ -10,7 +10,7 @@ from config.settings.databases import (  # noqa: F401 - these are settings
     DATABASES,
     VAR_DIR,
 )
-from config.settings.environment import BASE_DIR, email_settings, flag, number, text, words
+from config.settings.environment import BASE_DIR, choice, email_settings, flag, number, text, words
 from config.settings.secrets import generated_secret, required_secret
 
 DEBUG = flag("DEBUG")
@@ -147,6 +147,8 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVEL = choice("LOG_LEVEL", "WARNING" if DEMO else "INFO", LOG_LEVELS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -155,7 +157,7 @@ LOGGING = {
         "line": {"format": "{asctime} {levelname} [{alias}] {name}: {message}", "style": "{"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["alias"]}},
-    "root": {"handlers": ["console"], "level": text("LOG_LEVEL", "WARNING" if DEMO else "INFO").upper()},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {"django": {"handlers": [], "propagate": True}},
 }
 

@@ -48,6 +48,12 @@ SERVER_OPTIONS: dict[str, dict[str, Any]] = {
     "django.db.backends.postgresql": {"connect_timeout": 2},
     "django.db.backends.mysql": {"connect_timeout": 2, "charset": "utf8mb4"},
 }
+# A session that refuses writes itself, whatever way they come. (Whoever may connect may also take it back; what a role
+# may not do, only its privileges say.)
+READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
+    "django.db.backends.postgresql": {"options": "-c default_transaction_read_only=on"},
+    "django.db.backends.mysql": {"init_command": "SET SESSION TRANSACTION READ ONLY"},
+}
 
 
 def build(declared: Iterable[Cluster], var: Path) -> tuple[dict[str, dict[str, Any]], tuple[Cluster, ...]]:
@@ -92,6 +98,8 @@ def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
         _create_private(cluster.url, Path(config["NAME"]))
         if cluster.read_only:
             config = read_only_sqlite(config["NAME"])
+    elif cluster.read_only:
+        config["OPTIONS"] = READ_ONLY_OPTIONS[config["ENGINE"]] | config["OPTIONS"]
     # Not even the table that records migrations may be made in somebody else's schema, nor in a test's copy of it.
     return config | ({"TEST": {"MIGRATE": False}} if cluster.read_only else {})
 

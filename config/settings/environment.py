@@ -20,7 +20,8 @@ if _file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
 def text(name: str, default: str = "") -> str:
     """The variable, without the newline that ends most files. A variable that is set but empty counts as unset."""
     try:
-        return env.str(name, default="").strip() or default
+        # Not env.str(): it takes a value that begins with $ for the name of another variable.
+        return str(env.ENVIRON.get(name, "")).strip() or default
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {error}.") from error
 
@@ -39,6 +40,14 @@ def number(name: str, default: int) -> int:
     if not value.isdecimal():
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.")
     return int(value)
+
+
+def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    """The variable as one of the choices, which are in capitals, however it is capitalised."""
+    value = text(name, default)
+    if value.upper() not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be {', '.join(choices[:-1])} or {choices[-1]}.")
+    return value.upper()
 
 
 def words(name: str) -> list[str]:

@@ -124,6 +124,19 @@ def test_taken_port_is_named_before_anything_is_done(site: Site) -> None:
     assert (site.var / "blog.sqlite3").stat().st_size == 0
 
 
+def test_seeding_that_was_killed_among_the_events_is_made_good(empty: Site) -> None:
+    events = "SELECT count(*) FROM analytics_analyticsevent"
+    seeding = empty.start("seed_demo", "--if-empty")
+    while rows(empty, "analytics", events) == [(0,)] and seeding.poll() is None:
+        time.sleep(0.002)
+    seeding.kill()
+    seeding.communicate()
+    assert 0 < counts(empty)["analytics"] < 18_000
+    empty.manage("seed_demo", "--if-empty")
+    assert counts(empty) == {cluster: number for cluster, (_, number) in COUNTS.items()}
+    assert rows(empty, "analytics", "SELECT count(*) FROM analytics_analyticsreport") == [(90,)]
+
+
 @pytest.mark.parametrize("seconds", [1.0, 2.5, 4.0])
 def test_interrupted_first_start_is_made_good_by_the_next(site: Site, seconds: float) -> None:
     first = site.start("demo", "--port", str(free_port()))
@@ -142,7 +155,7 @@ def test_interrupted_first_start_is_made_good_by_the_next(site: Site, seconds: f
     assert counts(site) == {cluster: number for cluster, (_, number) in COUNTS.items()}
 
 
-def test_second_start_changes_no_data(site: Site) -> None:
+def test_second_start_says_the_same_and_changes_no_data(site: Site) -> None:
     dumps = []
     for _ in range(2):
         port = free_port()
@@ -151,7 +164,12 @@ def test_second_start_changes_no_data(site: Site) -> None:
             wait_until_served(f"http://127.0.0.1:{port}/healthz", server)
         finally:
             server.send_signal(signal.SIGINT)
-            server.communicate(timeout=20)
+            said, _ = server.communicate(timeout=20)
+        assert server.returncode == 0
+        for part in (f"http://127.0.0.1:{port}/databases/", f"http://127.0.0.1:{port}/dashboard/", "maya", "demo"):
+            assert part in said
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2)
         dumps.append(
             {cluster: contents(site, cluster) for cluster in ("users", "blog", "analytics", "legacy", "cache")}
         )

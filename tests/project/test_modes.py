@@ -60,6 +60,18 @@ def test_number_that_is_none_is_refused(site: Site) -> None:
     assert "SLOW_QUERY_MS is 'fast'; it must be a whole number." in site.manage("check", status=1)
 
 
+def test_log_level_that_is_none_is_refused(site: Site) -> None:
+    site.env["LOG_LEVEL"] = "verbose"
+    said = site.manage("check", status=1)
+    assert "LOG_LEVEL is 'verbose'; it must be DEBUG, INFO, WARNING, ERROR or CRITICAL." in said
+
+
+def test_log_level_may_be_in_small_letters(site: Site) -> None:
+    site.env["LOG_LEVEL"] = "error"
+    code = "import logging; print(logging.getLevelName(logging.root.level))"
+    assert "ERROR" in site.manage("shell", "--verbosity=0", "--command", code)
+
+
 def test_mail_url_of_an_unknown_scheme_is_refused_without_its_password(site: Site) -> None:
     site.env["EMAIL_URL"] = "smpt://user:s3cr3t@host"
     said = site.manage("check", status=1)

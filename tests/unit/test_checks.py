@@ -80,6 +80,20 @@ def test_real_relations_across_clusters_are_errors() -> None:
     )
 
 
+@isolate_apps("apps.blog", "apps.users", "django.contrib.auth", "django.contrib.contenttypes")
+def test_proxy_in_another_cluster_than_its_table_is_an_error() -> None:
+    class Author(User):
+        class Meta:
+            proxy = True
+            app_label = "blog"
+
+    found = findings(Author)
+    assert ids(found) == ["routers.E007"]
+    assert found[0].msg == (
+        "blog.Author is a proxy of users.User, whose table is on users_db, but its app lives on default."
+    )
+
+
 @isolate_apps("apps.blog")
 def test_relation_within_a_cluster_is_no_error() -> None:
     class Note(models.Model):

@@ -47,6 +47,25 @@ def test_read_only_cluster_on_sqlite_is_opened_read_only(tmp_path: Path) -> None
     assert one(LEGACY, tmp_path)["legacy_db"]["NAME"].endswith("legacy.sqlite3?mode=ro")
 
 
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        (SERVER, ("options", "-c default_transaction_read_only=on")),
+        ("mysql://app:pw@host/legacy", ("init_command", "SET SESSION TRANSACTION READ ONLY")),
+    ],
+)
+def test_session_on_a_read_only_cluster_refuses_writes_itself(
+    url: str, option: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T_LEGACY_URL", url)
+    assert option in one(LEGACY, tmp_path)["legacy_db"]["OPTIONS"].items()
+
+
+def test_value_that_begins_with_a_dollar_is_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_KEY", "$HOME-is-no-variable")
+    assert text("T_KEY") == "$HOME-is-no-variable"
+
+
 def test_server_url_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T_DATABASE_URL", SERVER)
     found = one(BLOG, tmp_path)

@@ -64,6 +64,11 @@ def test_shared_app_on_an_unknown_cluster_is_refused() -> None:
         Topology([BLOG], {"outbox": ["shop"]})
 
 
+def test_shared_app_on_no_cluster_at_all_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match="SHARED_APPS names no cluster for 'outbox'; it needs at least one"):
+        Topology([BLOG], {"outbox": []})
+
+
 def test_app_that_is_shared_and_in_a_cluster_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="App 'blog' is both in a cluster and shared"):
         Topology([BLOG, USERS], {"blog": ["users"]})

@@ -14,7 +14,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(
             # What Django's iexact compiles to on PostgreSQL, and so what a forgotten password looks up by address.
-            sql="CREATE INDEX CONCURRENTLY IF NOT EXISTS users_user_email_upper ON users_user (UPPER(email::text))",
+            sql=[
+                # What an interrupted run leaves behind is an invalid index, which IF NOT EXISTS would take for done.
+                "DROP INDEX CONCURRENTLY IF EXISTS users_user_email_upper",
+                "CREATE INDEX CONCURRENTLY users_user_email_upper ON users_user (UPPER(email::text))",
+            ],
             reverse_sql="DROP INDEX CONCURRENTLY IF EXISTS users_user_email_upper",
             hints={"target_db": "users_db", "target_vendor": "postgresql"},
         ),

@@ -80,7 +80,8 @@ class Command(BaseCommand):
                     "migrate", *labels, database=connection.alias, interactive=False,
                     verbosity=max(self.verbosity - 1, 0), stdout=self.stdout, stderr=self.stderr,
                 )  # fmt: skip
-        if missing := _missing_tables(connection, set()):
+        still_pending = {migration.app_label for migration in _plan(connection, [])}
+        if missing := _missing_tables(connection, still_pending):
             raise DatabaseError("\n".join(missing))
         if self.verbosity:
             here = sum(migration.app_label in topology().labels_on(connection.alias) for migration in plan)

@@ -43,6 +43,24 @@ def test_database_that_is_down_is_a_row_and_the_status_is_an_error(lab: Lab) -> 
     assert second.startswith("other  up")
 
 
+def in_process(status: type[Exception]) -> float:
+    started = time.monotonic()
+    with pytest.raises(status):
+        run()
+    return time.monotonic() - started
+
+
+def test_hanging_servers_leave_time_to_start(lab: Lab) -> None:
+    """Python and Django start in some 0.7 s. The best of three: the machine may be busy with something else."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for name in ("shop", "users", "old"):
+            lab.cluster(
+                name, "nobody", ENGINE="django.db.backends.postgresql", HOST="127.0.0.1", PORT=server.getsockname()[1],
+                OPTIONS={"connect_timeout": 30},
+            )  # fmt: skip
+        assert any(in_process(CommandError) < 2.5 - 0.7 for _ in range(3))
+
+
 def timed(site: Site, status: int) -> tuple[float, str]:
     started = time.monotonic()
     output = site.manage("dbstatus", status=status)
@@ -56,7 +74,7 @@ def test_process_ends_in_time_while_a_server_hangs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         site.env["CACHE_DATABASE_URL"] = f"postgres://ann:hunter2@127.0.0.1:{server.getsockname()[1]}/cache"
         hanging, output = timed(site, 1)
-    assert "no answer within 1.8 s" in output
+    assert "no answer within 1.4 s" in output
     assert "hunter2" not in output
     assert hanging - healthy < 2.5
 

@@ -1,9 +1,11 @@
 """What the visitor and the log get when a database is out, and when we are at fault."""
 
 import logging
+import socket
 import sys
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError, connections, router
@@ -102,6 +104,36 @@ def test_file_that_cannot_be_opened_is_an_outage(broken: str) -> None:
 def test_unknown_column_on_mysql_is_no_outage_but_a_lost_server_is() -> None:
     assert not is_outage(OperationalError(1054, "Unknown column 'x' in 'field list'"))
     assert is_outage(OperationalError(2006, "Server has gone away"))
+
+
+@pytest.mark.parametrize(
+    ("state", "outage"),
+    [
+        ("08006", True),  # connection failure
+        ("53300", True),  # too many connections
+        ("57P01", True),  # the administrator ended it
+        ("57P02", True),  # another session crashed
+        ("57P03", True),  # it is starting
+        ("54000", False),  # a statement beyond the limits of the program
+        ("57014", False),  # cancelled, by a time limit or a person
+        ("40001", False),  # in conflict with recovery, on a standby
+        ("40P01", False),  # deadlock
+    ],
+)
+def test_postgresql_says_by_its_code_whether_it_is_out(state: str, outage: bool) -> None:
+    error = OperationalError("…")
+    error.__cause__ = psycopg.errors.lookup(state)("…")
+    assert is_outage(error) is outage
+
+
+def test_postgresql_that_gives_no_code_is_out() -> None:
+    with pytest.raises(psycopg.OperationalError) as refused, socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        server.close()
+        psycopg.connect(host="127.0.0.1", port=port, connect_timeout=2)
+    error = OperationalError("…")
+    error.__cause__ = refused.value
+    assert is_outage(error)
 
 
 def test_outage_that_was_explicitly_left_behind_is_not_blamed(broken: str) -> None:

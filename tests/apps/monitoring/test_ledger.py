@@ -201,6 +201,16 @@ def test_transaction_statements_are_named_so(sql: str) -> None:
     assert ledger.reason("users_db", sql) == "transaction"
 
 
+@users_db
+def test_wide_select_has_the_reason_of_the_table_that_it_names_late() -> None:
+    wide = {f"column_{number}": Value(number) for number in range(100)}
+    with open_ledger() as opened:
+        list(Session.objects.annotate(**wide))
+    (statement,) = opened.by_alias["users_db"].statements
+    assert len(statement.sql) == ledger.MAX_SQL
+    assert statement.reason != EXPLICIT
+
+
 def test_statement_that_is_no_string_does_not_show_its_values() -> None:
     from psycopg.sql import SQL, Literal
 

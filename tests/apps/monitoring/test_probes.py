@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from apps.monitoring.probes import Status, probe_all
 from tests.apps.monitoring.conftest import Lab
 
 POSTGRESQL = "django.db.backends.postgresql"
+SQLITE = "django.db.backends.sqlite3"
 
 
 def only(statuses: list[Status]) -> Status:
@@ -169,6 +171,37 @@ def test_server_that_answers_again_is_asked_anew(lab: Lab) -> None:
         if thread.name == "probe-users":
             thread.join(5)
     assert "refused" in only(probe_all()).error
+
+
+def hanging_threads(alias: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"probe-{alias}"]
+
+
+def test_database_that_answers_again_is_up_although_a_probe_still_hangs(
+    lab: Lab, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "GIVE_UP_SECONDS", 0.3)
+    postgresql(lab, "healed", silent_port)
+    assert only(probe_all(timeout=0.1)).state == "down"
+    connections.settings["healed"] |= {"ENGINE": SQLITE, "NAME": str(lab.file("healed", item=3)), "OPTIONS": {}}
+    assert only(probe_all(timeout=0.1)).state == "down"
+    time.sleep(0.3)
+    assert only(probe_all()).state == "up"
+    assert only(probe_all()).state == "up"
+    assert len(hanging_threads("healed")) == 1
+
+
+def test_hanging_threads_of_an_alias_are_bounded_and_tell_the_first_ones_time(
+    lab: Lab, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "GIVE_UP_SECONDS", 0)
+    postgresql(lab, "lost", silent_port)
+    began = datetime.now(tz=UTC)
+    errors = [only(probe_all(timeout=0.15)).error for _ in range(probes.MAX_THREADS + 3)]
+    assert len(hanging_threads("lost")) == probes.MAX_THREADS
+    assert errors[-1].startswith("no answer within 0.1 s, silent since ")
+    told = datetime.strptime(errors[-1][-12:], "%H:%M:%S UTC").replace(tzinfo=UTC)
+    assert abs((told - began.replace(year=1900, month=1, day=1)).total_seconds()) < 2 or told.hour != began.hour
 
 
 def test_probe_leaves_no_connection_and_no_thread(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -15,6 +15,7 @@ from apps.analytics.models import AnalyticsEvent
 from apps.blog.models import Comment, Post
 from apps.cache.models import CacheEntry
 from apps.cache.services import set_entry
+from apps.demo.people import named_people
 from apps.pages.selectors import FIGURES_KEY
 from apps.pages.services import refresh_figures
 from apps.users.models import User
@@ -98,7 +99,7 @@ def test_purchases_need_a_confirmed_address_and_the_old_system_is_not_asked(clie
 
 
 @on_every_database
-def test_dashboard_without_the_old_systems_tables_shows_the_rest(client: Client, maya: User) -> None:
+def test_dashboard_shows_the_rest_when_the_old_system_does_not_answer(client: Client, maya: User) -> None:
     PostFactory.create(author_id=maya.pk, title="Still here")
 
     def fail(execute, sql, params, many, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -110,6 +111,18 @@ def test_dashboard_without_the_old_systems_tables_shows_the_rest(client: Client,
     assert response.context["purchases"] is None
     assert "did not answer" in response.content.decode()
     assert "Still here" in response.content.decode()
+
+
+@on_every_database
+def test_dashboard_does_not_hide_our_own_mistake_as_an_outage(client: Client, maya: User) -> None:
+    def mistake(execute, sql, params, many, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        return execute("SELECT * FROM nowhere", None, many, context)
+
+    client.raise_request_exception = False
+    with transaction.atomic(using="legacy_db"), connections["legacy_db"].execute_wrapper(mistake):
+        response = client.get("/dashboard/")
+        transaction.set_rollback(True, using="legacy_db")
+    assert response.status_code == 500
 
 
 @pytest.mark.django_db(databases=[])
@@ -143,7 +156,16 @@ def test_home_names_every_alias_and_the_demo_logins(client: Client) -> None:
 @pytest.mark.django_db(databases=["default"])
 def test_home_of_a_production_site_shows_no_logins(client: Client, settings: object) -> None:
     settings.DEMO = False  # type: ignore[attr-defined]
-    assert "<code>maya</code>" not in client.get("/").content.decode()
+    response = client.get("/")
+    assert "<code>maya</code>" not in response.content.decode()
+    assert response.context["logins"] == []
+
+
+def test_people_of_the_demo_are_read_once_and_nobody_can_change_them() -> None:
+    first = named_people()
+    assert named_people() is first
+    with pytest.raises(TypeError):
+        first[0]["username"] = "somebody else"  # type: ignore[index]
 
 
 @on_every_database

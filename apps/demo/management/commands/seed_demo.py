@@ -23,7 +23,9 @@ class Command(BaseCommand):
         parser.add_argument("--users", type=int, default=24)
         parser.add_argument("--posts", type=int, default=20)
         parser.add_argument("--events", type=int, default=18_000)
-        parser.add_argument("--if-empty", action="store_true", help="Leave a database alone that holds anything.")
+        parser.add_argument(
+            "--if-empty", action="store_true", help="Leave a database alone that has been filled before."
+        )
         parser.add_argument("--reset", action="store_true", help="First empty every database that is ours.")
         parser.add_argument("--no-input", action="store_true", help="Do not ask before --reset deletes.")
 
@@ -35,7 +37,7 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} is {options[name]}; it must be at least {least}.")
         if options["reset"]:
             _reset(ask=not options["no_input"])
-        parts = seeding.empty_parts() if options["if_empty"] else {"users", "blog", "analytics"}
+        parts = seeding.unfinished_parts() if options["if_empty"] else {"users", "blog", "analytics"}
         if parts:
             self._seed(parts, options)
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from apps.monitoring.probes import Status, probe_all
 
-# Leaves time to print and to end within 2.5 s.
-SECONDS = 1.8
+# Leaves time to start, to print and to end within 2.5 s in all.
+SECONDS = 1.4
 COLUMNS = ("Alias", "State", "Role", "Engine", "Latency", "Size", "Holds", "Apps")
 
 

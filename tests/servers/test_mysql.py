@@ -1,0 +1,92 @@
+"""The old system on real MySQL or MariaDB: locks, rows, and that it stays as it is."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from routers.locks import LockTimeout, migration_lock
+from tests.project.conftest import Site
+from tests.servers.conftest import Connect, python
+from tests.servers.processes import PASSWORD, MySQL
+
+
+@pytest.fixture
+def mysql_site(tmp_path: Path, mysql: MySQL) -> Site:
+    """Everything on SQLite but the old system."""
+    return Site(tmp_path / "var", env={"LEGACY_DATABASE_URL": mysql.url()})
+
+
+def test_lock_is_held_against_others_until_released_even_by_a_failure(mysql: MySQL, connect: Connect) -> None:
+    first, second = connect(mysql.url()), connect(mysql.url())
+    with (
+        migration_lock(first, timeout=0),
+        pytest.raises(LockTimeout, match="Another migration run has held the lock on default for 0 s"),
+        migration_lock(second, timeout=0.1, poll=0.01),
+    ):
+        pass
+    with pytest.raises(ZeroDivisionError), migration_lock(first, timeout=0):
+        raise ZeroDivisionError
+    with migration_lock(second, timeout=0):
+        pass
+
+
+def test_models_read_every_row_of_the_old_system(mysql_site: Site) -> None:
+    code = """
+from apps.legacy.models import LegacyCustomer, LegacyOrder, LegacyOrderLine
+answer = [model.objects.count() for model in (LegacyCustomer, LegacyOrder, LegacyOrderLine)]
+"""
+    assert python(mysql_site, code) == [320, 903, 2326]
+
+
+def test_figures_order_and_text_are_those_of_sqlite(mysql_site: Site, tmp_path: Path) -> None:
+    code = """
+from apps.legacy.export import csv_chunks
+from apps.legacy.models import LegacyCustomer
+from apps.legacy.selectors import SORTS, customers_matching, sorted_customers
+customers = LegacyCustomer.objects.all()
+answer = {"csv": "".join(csv_chunks(customers)), "search": customers_matching(text="tanabe").count()}
+for sort in ("number", "-number", "created", "-created", "orders", "-orders", "total", "-total"):
+    answer[sort] = list(sorted_customers(customers, sort).values_list("customer_id", flat=True))
+"""
+    sqlite_site = Site(tmp_path / "sqlite")
+    sqlite_site.manage("load_legacy")
+    assert python(mysql_site, code) == python(sqlite_site, code)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "customer.save()",
+        "customer.delete()",
+        "LegacyCustomer.objects.create(customer_id=1)",
+        "LegacyCustomer.objects.using('legacy_db').update(city='X')",
+        "connections['legacy_db'].cursor().execute('DELETE FROM ord_line')",
+    ],
+)
+def test_write_is_refused_before_it_reaches_the_server(mysql: MySQL, mysql_site: Site, write: str) -> None:
+    code = f"""
+from django.db import connections
+from apps.legacy.models import LegacyCustomer
+from routers.central import ReadOnlyDatabase
+customer = LegacyCustomer.objects.first()
+try:
+    {write}
+except ReadOnlyDatabase as error:
+    answer = str(error)
+"""
+    assert "legacy_db" in python(mysql_site, code)
+
+
+def test_migrate_all_leaves_no_trace_in_the_old_system(mysql: MySQL, mysql_site: Site) -> None:
+    mysql_site.manage("migrate_all")
+    with closing(mysql.connect()) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SHOW TABLES")
+        assert {row[0] for row in cursor.fetchall()} == {"customers", "ord_hdr", "ord_line"}
+
+
+def test_load_legacy_names_the_servers_own_client_and_no_password(mysql: MySQL, mysql_site: Site) -> None:
+    said = mysql_site.manage("load_legacy", status=1)
+    assert f"mysql --default-character-set=utf8mb4 --host=127.0.0.1 --port={mysql.server.port} --user=app" in said
+    assert PASSWORD not in said

@@ -1,0 +1,80 @@
+"""The servers of this room end, and leave nothing behind, however the test run ends."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.project.conftest import ROOT
+from tests.servers import processes
+from tests.servers.processes import Missing, MySQL, Postgres, Workshop
+
+SCRIPT = """
+import time
+from tests.servers.processes import Workshop
+workshop = Workshop("nobody")
+print(workshop.start("sleep", "600", log="log"), workshop.folder, flush=True)
+time.sleep(600)
+"""
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_server_and_its_data_are_gone_after_the_run_was_killed(sign: signal.Signals) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdout
+    pid, folder = run.stdout.readline().split()
+    assert not is_gone(int(pid))
+    run.send_signal(sign)
+    run.communicate()
+    deadline = time.monotonic() + 10
+    while Path(folder).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(folder).exists()
+    assert is_gone(int(pid))
+
+
+def test_stopped_server_ends_too() -> None:
+    workshop = Workshop("nobody")
+    pid = workshop.start("sleep", "600", log="log")
+    os.kill(pid, signal.SIGSTOP)
+    workshop.end()
+    assert is_gone(pid)
+    assert not workshop.folder.exists()
+
+
+def test_missing_server_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_postgres_folders", list)
+    monkeypatch.setattr(shutil, "which", lambda *args, **kwargs: None)
+    with pytest.raises(Missing, match="No PostgreSQL server on this machine.*apt-get install postgresql"):
+        Postgres()
+    with pytest.raises(Missing, match="No MariaDB or MySQL server on this machine.*apt-get install mariadb-server"):
+        MySQL()
+
+
+def test_postgres_that_is_too_old_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_postgres_folders", lambda: [Path("/old")])
+    monkeypatch.setattr(processes, "_version", lambda folder: 14)
+    with pytest.raises(Missing, match="PostgreSQL 14 is too old, 15 is needed.*apt-get install postgresql"):
+        Postgres()
+
+
+def test_missing_driver_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *args, **kwargs: "/usr/sbin/mariadbd")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Missing, match=r"mysqlclient is not installed.*pip install -r requirements\.txt"):
+        MySQL()
