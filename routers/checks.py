@@ -76,9 +76,10 @@ def _crossing_relations(models: list[type[Model]]) -> Iterator[CheckMessage]:
 
 
 def _misplaced_proxy(model: type[Model], concrete: type[Model]) -> CheckMessage:
+    here, there = " and ".join(_places(model)), " and ".join(_places(concrete))
     return Error(
-        f"{model._meta.label} is a proxy of {concrete._meta.label}, whose table is on {' and '.join(_places(concrete))}, "
-        f"but its app lives on {' and '.join(_places(model))}.",
+        f"{model._meta.label} is a proxy of {concrete._meta.label}, whose table is on {there}, "
+        f"but its app lives on {here}.",
         hint=f"A proxy has no table of its own. Move it to the app {concrete._meta.app_label!r}.",
         obj=model,
         id="routers.E007",

@@ -8,17 +8,19 @@ from django.conf import settings
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
-LEGACY_FILE = settings.DATABASES["legacy_db"]["NAME"]
+READ_ONLY = {c.name: c.primary for c in settings.CLUSTERS if c.read_only}
+REAL_NAMES = {alias: settings.DATABASES[alias]["NAME"] for alias in READ_ONLY.values()}
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    """Django's test databases, and in legacy_db the old system's schema, which no migration makes."""
-    if connections["legacy_db"].settings_dict["NAME"] == LEGACY_FILE:
-        return  # no test asked for it
-    with django_db_blocker.unblock(), connections["legacy_db"].cursor() as cursor:
-        schema = Path(settings.BASE_DIR, "apps/legacy/sql/01_schema.sql").read_text()
-        cursor.connection.executescript(schema)
+    """Django's test databases, and in the read-only ones somebody else's schema, which no migration makes."""
+    for name, alias in READ_ONLY.items():
+        if connections[alias].settings_dict["NAME"] == REAL_NAMES[alias]:
+            continue  # no test asked for it
+        with django_db_blocker.unblock(), connections[alias].cursor() as cursor:
+            schema = Path(settings.BASE_DIR, "apps", name, "sql/01_schema.sql").read_text()
+            cursor.connection.executescript(schema)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """What the README promises to whoever starts a product: done on a copy, to the letter."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -53,3 +55,11 @@ def test_demo_can_be_deleted_and_the_rest_boots(copy: Site) -> None:
     )
     assert "[200, 200, 200, 200, 404]" in copy.manage("shell", "--verbosity=0", "--command", served)
     assert not (copy.var / "legacy.sqlite3").exists()
+
+
+def test_tests_and_checks_of_what_is_left_pass(copy: Site) -> None:
+    follow(copy, "Start a product from it")
+    tools = Path(sys.executable).parent
+    for tool in (["pytest", "-p", "no:cacheprovider"], ["lint-imports"], ["ruff", "check", "."]):
+        done = subprocess.run([tools / tool[0], *tool[1:]], cwd=copy.root, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr

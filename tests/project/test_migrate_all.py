@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import connections
+from pytest_django import SettingsWrapper
 
 from routers.locks import LockTimeout, migration_lock
 from tests.project.conftest import Site
@@ -103,6 +105,9 @@ def test_app_that_moved_to_a_database_that_had_recorded_it_is_noticed(site: Site
         database.execute("DROP TABLE cache_cacheentry")
     said = site.manage("migrate_all", "--check", status=1)
     assert "cache.CacheEntry is recorded as migrated, but its table cache_cacheentry is not there." in said
+    said = site.manage("migrate_all", status=1)
+    assert "cache_db: cache.CacheEntry is recorded as migrated, but its table cache_cacheentry is not there." in said
+    assert "Not done: cache_db" in said
     site.manage("migrate", "cache", "zero", "--fake", "--database=cache_db")
     assert "cache_db: 1 applied" in site.manage("migrate_all")
 
@@ -129,6 +134,15 @@ def test_migrations_go_back_and_forth(site: Site) -> None:
         "analytics_db: 1 applied",
         "cache_db: 1 applied",
     ]
+
+
+@pytest.mark.django_db(databases=["default"])
+def test_app_with_models_and_no_migrations_is_named_with_the_remedy(settings: SettingsWrapper) -> None:
+    settings.MIGRATION_MODULES = {"cache": None}
+    with pytest.raises(
+        CommandError, match=r"'cache' has models but no migrations. Run: manage.py makemigrations cache"
+    ):
+        call_command("migrate_all", "--plan", "--database=default")
 
 
 @pytest.mark.django_db(databases=["default"])
