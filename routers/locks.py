@@ -3,10 +3,11 @@
 import fcntl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Any constant will do, as long as nothing else in the database uses the same one.
@@ -37,7 +38,9 @@ def migration_lock(connection: BaseDatabaseWrapper, *, timeout: float, poll: flo
     try:
         yield
     finally:
-        release()
+        # A session that was lost has lost its lock as well, and what ended it is the error to show.
+        with suppress(Error):
+            release()
 
 
 Lock = tuple[Callable[[], bool], Callable[[], object]]

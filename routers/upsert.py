@@ -14,7 +14,7 @@ def bulk_upsert(
     update_fields: Sequence[str],
     batch_size: int | None = None,
 ) -> None:
-    """Insert these objects, or where `unique_fields` are taken already, update `update_fields` of the row that is there.
+    """Insert these objects, or where `unique_fields` are taken, update `update_fields` of the row that is there.
 
     All of them or none, one statement for each batch, on the database that the router writes this model to. MySQL and
     MariaDB take no `unique_fields`: there, any unique index of the table makes an insert an update.

@@ -52,6 +52,11 @@ def test_files_that_the_documents_name_exist() -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_no_placeholder_is_left_in_a_document() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        assert not re.search(r"\b[A-Z]+_OUTPUT\b|\bTODO\b", document.read_text()), document.name
+
+
 def test_aliases_are_spelled_out_in_one_module_only() -> None:
     aliases = "|".join(alias for alias in settings.DATABASES if alias != "default")
     for folder in ("apps", "routers", "config"):

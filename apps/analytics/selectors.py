@@ -121,10 +121,12 @@ def last_days(number: int) -> list[date]:
     return [today - timedelta(days=age) for age in reversed(range(number))]
 
 
-def events_of(dates: Sequence[date]) -> QuerySet[AnalyticsEvent]:
-    """The events from the first to the last of these days, in no order."""
-    start, end = (_start([day]) for day in (dates[0], dates[-1] + timedelta(days=1)))
-    return AnalyticsEvent.objects.filter(timestamp__gte=start, timestamp__lt=end).order_by()
+def events_of(dates: Sequence[date], *, since: Subquery | None = None) -> QuerySet[AnalyticsEvent]:
+    """The events from the first to the last of these days, in no order; `since` begins later, unless it is NULL."""
+    start, end = (datetime.combine(day, time.min, UTC) for day in (dates[0], dates[-1] + timedelta(days=1)))
+    # One lower bound and not two: of two, SQLite looks up the first in the index and tries the other on each row.
+    lower = Coalesce(since, start) if since else start
+    return AnalyticsEvent.objects.filter(timestamp__gte=lower, timestamp__lt=end).order_by()
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -132,10 +134,6 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
-
-
-def _start(dates: Sequence[date]) -> datetime:
-    return datetime.combine(dates[0], time.min, UTC)
 
 
 def _counts(dates: Sequence[date]) -> QuerySet[AnalyticsEvent, tuple[str, date, int]]:
@@ -166,11 +164,12 @@ def _visitors_by_day(dates: Sequence[date]) -> dict[date, int]:
 def _top_pages(dates: Sequence[date]) -> QuerySet[AnalyticsEvent, tuple[str, int]]:
     """Only pages that somebody saw without signing in: the others are nobody else's business."""
     views = events_of(dates).filter(event_type=PAGE_VIEW)
-    # MySQL has no LIMIT inside IN (…), but it has one where a single value is wanted: the time of the oldest that counts.
+    # MySQL has no LIMIT inside IN (…), but where a single value is wanted: here the time of the oldest that counts.
     oldest = views.order_by("-timestamp").values("timestamp")[LATEST_VIEWS - 1 : LATEST_VIEWS]
     return (
-        views.annotate(path=KT("data__path"))
-        .filter(timestamp__gte=Coalesce(Subquery(oldest), _start(dates)), path__isnull=False)
+        events_of(dates, since=Subquery(oldest))
+        .annotate(path=KT("data__path"))
+        .filter(event_type=PAGE_VIEW, path__isnull=False)
         .values_list("path")
         .annotate(views=Count("pk"))
         .filter(~Q(views=Count("user_id")))

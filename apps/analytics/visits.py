@@ -4,6 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from apps.monitoring.addresses import client_address
+
 # Arguments of a URL that open a door for whoever knows them.
 SECRET_ARGUMENTS = {"uidb64", "token", "signature", "code", "key"}
 
@@ -46,5 +48,5 @@ def visitor_id(request: HttpRequest) -> str:
         parts = ["session", session.session_key]
     else:
         day = f"{timezone.now():%Y-%m-%d}"
-        parts = ["day", day, request.META.get("REMOTE_ADDR", ""), request.headers.get("User-Agent", "")]
+        parts = ["day", day, client_address(request), request.headers.get("User-Agent", "")]
     return salted_hmac("analytics.visitor", "\n".join(parts), algorithm="sha256").hexdigest()[:32]

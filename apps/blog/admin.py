@@ -2,12 +2,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from apps.blog import services
+from apps.blog.forms import MAX_CONTENT_LENGTH
 from apps.blog.models import Comment, Post, Tag, UserProfile
 from routers.admin import MultiDBModelAdmin, MultiDBTabularInline, OnOneDatabase
 
@@ -21,6 +23,18 @@ class WrittenForm(forms.ModelForm):
         if not known and author_id != self.initial.get("author_id"):
             raise ValidationError("The blog knows no author with this id. Look it up under user profiles.")
         return author_id
+
+
+class PostForm(WrittenForm):
+    """The limits that a post written on the site cannot pass either."""
+
+    content = forms.CharField(max_length=MAX_CONTENT_LENGTH, widget=AdminTextareaWidget)
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if slug in services.RESERVED_SLUGS:
+            raise ValidationError("This slug is reserved for another page of the blog. Choose another one.")
+        return slug
 
 
 class WithAuthor(OnOneDatabase):
@@ -48,6 +62,7 @@ class CommentInline(WithAuthor, MultiDBTabularInline):
 
 @admin.register(Post)
 class PostAdmin(WithAuthor, MultiDBModelAdmin):
+    form = PostForm
     list_display = ("title", "author", "status", "published_at", "updated_at")
     list_filter = ("status", "tags")
     search_fields = ("title", "summary", "author_name")

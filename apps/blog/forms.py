@@ -7,6 +7,8 @@ from apps.blog.models import Comment, Post
 
 MAX_TAGS = 5
 MAX_TAG_LENGTH = 40
+# Far more than anybody reads, and less than a full-text index takes.
+MAX_CONTENT_LENGTH = 100_000
 
 
 class SearchForm(forms.Form):
@@ -21,9 +23,8 @@ class PostForm(forms.ModelForm):
     tags = forms.CharField(
         required=False, max_length=400, help_text=f"At most {MAX_TAGS}, separated by commas.", label="Tags"
     )
-    # Far more than anybody reads, and less than a full-text index takes.
     content = forms.CharField(
-        max_length=100_000,
+        max_length=MAX_CONTENT_LENGTH,
         widget=forms.Textarea(attrs={"rows": 18}),
         help_text="Markdown, with tables and ~~strikethrough~~.",
     )

@@ -6,7 +6,7 @@ from itertools import chain
 
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
 from django.db import connections
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from apps.blog.models import Comment, Post, Tag, UserProfile
 from apps.blog.pagination import Cursor, Page, paginate
@@ -32,6 +32,11 @@ def visible_posts(user_id: int | None) -> QuerySet[Post]:
     """What this person may read: every published post and their own drafts. None is a visitor."""
     mine = Q(author_id=user_id) if user_id is not None else Q()
     return Post.objects.filter(Q(status=Post.Status.PUBLISHED) | mine)
+
+
+def visible_tags(user_id: int | None) -> QuerySet[Tag]:
+    """The tags of what this person may read; others may give a draft away."""
+    return Tag.objects.filter(Exists(visible_posts(user_id).filter(tags=OuterRef("pk"))))
 
 
 def attach_profiles(*groups: Iterable[Post | Comment]) -> None:

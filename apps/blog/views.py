@@ -23,7 +23,7 @@ def post_list(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def tag(request: HttpRequest, slug: str) -> HttpResponse:
-    tag = get_object_or_404(Tag, slug=slug)
+    tag = get_object_or_404(selectors.visible_tags(request.user.pk), slug=slug)
     return render(request, "blog/tag.html", _page_context(_page(request, tag)) | {"tag": tag})
 
 

@@ -1,35 +1,20 @@
 import json
-from collections.abc import Callable
-from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import user_passes_test
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import InvalidPage, Page, Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.cache import selectors, services
 from apps.cache.forms import EntryFilter
 from apps.cache.models import CacheEntry
+from apps.monitoring.access import staff_only
 
 PAGE_SIZE = 50
 VALUE_SHOWN = 20_000
-
-
-def _is_staff(user: Any) -> bool:
-    """False sends a visitor to log in; to somebody who is logged in and may not, that would make no sense."""
-    if user.is_authenticated and not user.is_staff:
-        raise PermissionDenied
-    return bool(user.is_staff)
-
-
-def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    return never_cache(user_passes_test(_is_staff)(view))
 
 
 @require_safe

@@ -1,8 +1,6 @@
 from itertools import chain
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth.decorators import user_passes_test
 from django.core.paginator import InvalidPage, Page, Paginator
 from django.db.models import QuerySet
 from django.http import (
@@ -21,10 +19,9 @@ from apps.legacy import selectors
 from apps.legacy.export import csv_chunks
 from apps.legacy.forms import CustomerFilter
 from apps.legacy.models import LegacyCustomer
+from apps.monitoring.access import staff_outside_demo
 
 PAGE_SIZE = 25
-# Customers' names and addresses are for everybody to see where they are made up, and only there.
-staff_outside_demo = user_passes_test(lambda user: settings.DEMO or settings.DEBUG or user.is_staff)
 # (what SORTS calls it, heading, whether it is a column of figures)
 COLUMNS = [
     ("number", "Number", False),

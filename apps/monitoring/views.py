@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django.views.defaults import bad_request as django_bad_request
 
+from apps.monitoring.access import is_public, staff_outside_demo
 from apps.monitoring.diagram import diagram
 from apps.monitoring.errors import is_outage
 from apps.monitoring.ledger import note
@@ -38,19 +38,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
     statuses = probe_all(timeout=READY_SECONDS)
     state = readiness(statuses)
     answer: dict[str, object] = {"status": state}
-    if _is_public() or (_users_are_up(statuses) and _is_staff(request)):
+    if is_public() or (_users_are_up(statuses) and _is_staff(request)):
         answer["databases"] = {status.alias: _summary(status) for status in statuses}
     return JsonResponse(answer, status=503 if state == "down" else 200)
 
 
 @require_safe
-@never_cache
-def databases(request: HttpRequest) -> HttpResponseBase:
-    """The topology from live state. Public in DEMO and DEBUG, else for staff."""
-    if not _is_public() and not _is_staff(request):
-        if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path())
-        raise Http404
+@staff_outside_demo
+def databases(request: HttpRequest) -> HttpResponse:
+    """The topology from live state."""
     statuses = probe_all()
     note("Each database was asked over a connection of its own, which is not counted here.")
     if not _users_are_up(statuses):
@@ -81,13 +77,13 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return server_error(request) if is_outage(exception) else django_bad_request(request, exception)
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _bare("403_csrf.html", 403, {})
+
+
 def _bare(template: str, status: int, headers: dict[str, str]) -> HttpResponse:
     """Without the request: no context processor runs, so nothing is asked of any database."""
     return HttpResponse(render_to_string(template), status=status, headers={"Cache-Control": "no-store", **headers})
-
-
-def _is_public() -> bool:
-    return bool(settings.DEMO or settings.DEBUG)
 
 
 def _is_staff(request: HttpRequest) -> bool:

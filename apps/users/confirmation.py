@@ -10,6 +10,7 @@ from django.core import signing
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 
+from apps.users import cooldown
 from apps.users.models import User
 
 logger = logging.getLogger(__name__)
@@ -49,13 +50,19 @@ def user_of_token(token: str) -> User:
 
 
 def send_link(*, user: User, page: str) -> bool:
-    """Mail the link to `page`, an absolute URL. False when it could not be sent; the reason is in the log."""
+    """Mail the link to `page`, an absolute URL, unless the address was mailed one just now.
+
+    False when it could not be sent; the reason is in the log.
+    """
+    if not cooldown.claim("confirm", user.email):
+        return True
     context = {"user": user, "link": f"{page}?token={make_token(user)}", "days": VALID_FOR.days}
     body = render_to_string("users/mail/confirm.txt", context)
     try:
         send_mail("Confirm your e-mail address", body, None, [user.email])
     except Exception:
         # Whatever the mail server does, the account exists and the visitor can ask again.
+        cooldown.release("confirm", user.email)
         logger.exception("The confirmation mail for user %s could not be sent; they were told to try again.", user.pk)
         return False
     return True

@@ -1,10 +1,15 @@
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import UserCreationForm, UsernameField
+from django.contrib.auth import authenticate
+from django.contrib.auth import forms as auth
 from django.core.exceptions import ValidationError
-from django.urls import resolve
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+from django.views.decorators.debug import sensitive_variables
 
+from apps.users import cooldown
 from apps.users.models import User
 
 EMAIL_TAKEN = "There is already an account with this e-mail address. Log in with it, or ask for a new password."
@@ -17,8 +22,18 @@ class LowercaseEmailField(forms.EmailField):
         return str(super().to_python(value)).lower()
 
 
-class SignUpForm(UserCreationForm):
-    class Meta(UserCreationForm.Meta):
+class UsernameField(auth.UsernameField):
+    """A name whose profile is not at an address that is taken, as that of `login` would be."""
+
+    def clean(self, value: Any) -> Any:
+        username = super().clean(value)
+        if not _has_profile_page(username):
+            raise ValidationError("This username is reserved. Choose another one.", code="reserved")
+        return username
+
+
+class SignUpForm(auth.UserCreationForm):
+    class Meta(auth.UserCreationForm.Meta):
         model = User
         fields = ("username", "email")
         field_classes = {"username": UsernameField, "email": LowercaseEmailField}
@@ -31,13 +46,6 @@ class SignUpForm(UserCreationForm):
             "username": {"unique": "This username is taken. Choose another one."},
             "email": {"unique": EMAIL_TAKEN},
         }
-
-    def clean_username(self) -> str:
-        """Refuse a name whose profile would be at an address that is taken, as that of `login` would be."""
-        username = super().clean_username()
-        if username and not _has_profile_page(username):
-            raise ValidationError("This username is reserved. Choose another one.", code="reserved")
-        return username
 
 
 class ProfileForm(forms.ModelForm):
@@ -68,19 +76,48 @@ class DeleteAccountForm(forms.Form):
         help_text="Type it once more, so that nobody deletes your account from a screen you left open.",
     )
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.user = user
+        self.request = request
 
+    @sensitive_variables("password")
     def clean_password(self) -> str:
         password: str = self.cleaned_data["password"]
-        if not self.user.check_password(password):
+        if not _is_own_password(self.request, password):
             raise ValidationError("This is not your password. Nothing was deleted.", code="password_incorrect")
         return password
+
+
+class PasswordChangeForm(auth.PasswordChangeForm):
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    @sensitive_variables("password")
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        if not _is_own_password(self.request, password):
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return password
+
+
+class PasswordResetForm(auth.PasswordResetForm):
+    def get_users(self, email: str) -> Iterator[User]:
+        """Those who are mailed, without whoever was just now."""
+        return (user for user in super().get_users(email) if cooldown.claim("reset", user.email))
+
+
+@sensitive_variables("password")
+def _is_own_password(request: HttpRequest, password: str) -> bool:
+    """Asked as a log-in is, so that axes counts what is wrong and refuses everything after too much of it."""
+    return authenticate(request, username=request.user.get_username(), password=password) is not None
 
 
 def _has_profile_page(username: str) -> bool:
     # Browsers take these two out of an address.
     if username in {".", ".."}:
         return False
-    return resolve(f"/{username.lower()}/", urlconf="apps.users.urls").url_name == "profile"
+    try:
+        return resolve(f"/{username.lower()}/", urlconf="apps.users.urls").url_name == "profile"
+    except Resolver404:
+        return False

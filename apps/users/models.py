@@ -1,5 +1,7 @@
 """The people who can sign in. Their tables are on users_db, beside the contrib apps that hold keys to them."""
 
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
@@ -16,8 +18,12 @@ class User(AbstractUser):
 
     def clean(self) -> None:
         super().clean()
-        # One address is one person, however it is typed.
         self.email = self.email.lower()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # One address is one person, however it is typed and by whatever way it comes.
+        self.email = self.email.lower()
+        super().save(*args, **kwargs)
 
     @property
     def display_name(self) -> str:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from apps.users import selectors, services
 from apps.users.confirmation import ConfirmationError, send_link, user_of_token
-from apps.users.forms import DeleteAccountForm, ProfileForm, SignUpForm
+from apps.users.forms import DeleteAccountForm, PasswordChangeForm, PasswordResetForm, ProfileForm, SignUpForm
 from apps.users.models import User
 
 SIGN_IN_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -31,8 +31,12 @@ class SignedInRequest(HttpRequest):
 
 class PasswordChangeView(SuccessMessageMixin, auth.PasswordChangeView):
     template_name = "users/password_change.html"
+    form_class = PasswordChangeForm
     success_url = reverse_lazy("users:account")
     success_message = "Your password is changed. Other devices were logged out."
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
 
 
 class PasswordResetConfirmView(SuccessMessageMixin, auth.PasswordResetConfirmView):
@@ -50,6 +54,7 @@ log_in = auth.LoginView.as_view(template_name="users/login.html")
 log_out = auth.LogoutView.as_view()
 password_change = PasswordChangeView.as_view()
 password_reset = auth.PasswordResetView.as_view(
+    form_class=PasswordResetForm,
     template_name="users/password_reset.html",
     email_template_name="users/mail/password_reset.txt",
     subject_template_name="users/mail/password_reset_subject.txt",
@@ -103,7 +108,7 @@ def edit(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @sensitive_post_parameters("password")
 def delete(request: SignedInRequest) -> HttpResponse:
-    form = DeleteAccountForm(request.POST or None, user=request.user)
+    form = DeleteAccountForm(request.POST or None, request=request)
     if form.is_valid():
         services.delete_user(user=request.user)
         logout(request)

@@ -106,12 +106,20 @@ LOGIN_URL = "users:login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 
-# Five failures for one name from one address, then a pause of 15 minutes.
+# How many proxies of ours a request comes through: the visitor's address is what the outermost of them wrote.
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0)
+CSRF_FAILURE_VIEW = "apps.monitoring.views.csrf_failure"
+
+# Five failures for one name from one address, then a pause of 15 minutes. One address that tries many names is not
+# stopped: axes has one limit for all parameters, and five for an address would lock out whole offices.
+AXES_CLIENT_IP_CALLABLE = "apps.monitoring.addresses.client_address"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+# The fields of our forms whose values are not kept; "password" never is.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "old_password", "new_password1", "new_password2"]
 AXES_LOCKOUT_TEMPLATE = "users/locked_out.html"
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

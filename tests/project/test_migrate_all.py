@@ -3,13 +3,14 @@
 import fcntl
 import sqlite3
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
-from pytest_django import SettingsWrapper
+from pytest_django import Settings
 
 from routers.locks import LockTimeout, migration_lock
 from tests.project.conftest import Site
@@ -137,12 +138,18 @@ def test_migrations_go_back_and_forth(site: Site) -> None:
 
 
 @pytest.mark.django_db(databases=["default"])
-def test_app_with_models_and_no_migrations_is_named_with_the_remedy(settings: SettingsWrapper) -> None:
+def test_app_with_models_and_no_migrations_is_named_with_the_remedy(settings: Settings) -> None:
     settings.MIGRATION_MODULES = {"cache": None}
     with pytest.raises(
         CommandError, match=r"'cache' has models but no migrations. Run: manage.py makemigrations cache"
     ):
         call_command("migrate_all", "--plan", "--database=default")
+
+
+@pytest.mark.django_db(databases=["default"])
+def test_app_whose_tables_are_somebody_elses_needs_no_migrations(settings: Settings) -> None:
+    settings.MIGRATION_MODULES = {"legacy": None}
+    call_command("migrate_all", "--check", "--database=default", stdout=StringIO())
 
 
 @pytest.mark.django_db(databases=["default"])

@@ -1,10 +1,12 @@
 """Real servers for the tests of this room, and sites whose databases are on them."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import DEFAULT_DB_ALIAS
@@ -16,7 +18,8 @@ from config.settings.databases import parse_url
 from tests.project.conftest import Site
 from tests.servers.processes import Missing, MySQL, Postgres
 
-PRIMARIES = {"default": "blog", "users_db": "users", "analytics_db": "analytics"}
+VARIABLES = {"default": "DATABASE_URL", "users_db": "USERS_DATABASE_URL", "analytics_db": "ANALYTICS_DATABASE_URL"}
+EVENTS = 900
 Connect = Callable[[str], BaseDatabaseWrapper]
 _numbers = count(1)
 
@@ -32,6 +35,7 @@ def mysql() -> Iterator[MySQL]:
 
 
 def _running(kind: Callable[[], Any]) -> Iterator[Any]:
+    """The servers, for as long as the fixture lives; a test that needs them is skipped where there are none."""
     try:
         servers = kind()
     except Missing as missing:
@@ -40,15 +44,25 @@ def _running(kind: Callable[[], Any]) -> Iterator[Any]:
     servers.end()
 
 
-def site_on(postgres: Postgres, folder: Path) -> Site:
-    """A site on three empty databases of the primary, with its replicas on the first standby, if there is one."""
+def site_on(postgres: Postgres, folder: Path, *, like: Site | None = None) -> Site:
+    """A site on three databases of the primary, its replicas on the first standby: empty, or copies of another's."""
     number = next(_numbers)
-    names = [postgres.create_database(f"{name}_{number}") for name in PRIMARIES.values()]
-    variables = ("DATABASE_URL", "USERS_DATABASE_URL", "ANALYTICS_DATABASE_URL")
-    env = {variable: postgres.url(name) for variable, name in zip(variables, names, strict=True)}
+    env = {}
+    for alias, variable in VARIABLES.items():
+        template = database_name(like, alias) if like else "template1"
+        env[variable] = postgres.url(postgres.create_database(f"{alias}_{number}", like=template))
+    site = Site(folder / "var", env=env)
     for standby in postgres.standbys[:1]:
-        env |= {"READ_REPLICA_URLS": standby.url(names[0]), "USERS_REPLICA_URLS": standby.url(names[1])}
-    return Site(folder / "var", env=env)
+        site.env["READ_REPLICA_URLS"] = standby.url(database_name(site, "default"))
+        site.env["USERS_REPLICA_URLS"] = standby.url(database_name(site, "users_db"))
+    if like:
+        shutil.copytree(like.var, site.var)
+    return site
+
+
+def database_name(site: Site, alias: str) -> str:
+    """What the server calls the database of an alias."""
+    return urlsplit(site.env[VARIABLES[alias]]).path.removeprefix("/")
 
 
 @pytest.fixture
@@ -66,19 +80,19 @@ def migrated_site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def servers_site(postgres_site: Site, mysql: MySQL) -> Site:
-    """A site with empty databases on PostgreSQL and its standby, the old system on MySQL, the cache on SQLite."""
-    postgres_site.env["LEGACY_DATABASE_URL"] = mysql.url()
-    return postgres_site
+def migrated_copy(postgres: Postgres, migrated_site: Site, tmp_path: Path) -> Site:
+    """The same for one test alone."""
+    return site_on(postgres, tmp_path, like=migrated_site)
 
 
 @pytest.fixture(scope="session")
-def filled_site(postgres: Postgres, mysql: MySQL, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The same, migrated and filled with the demo's content, which the standby has as well; shared."""
-    site = site_on(postgres, tmp_path_factory.mktemp("filled"))
+def servers_site(
+    postgres: Postgres, mysql: MySQL, migrated_site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Site:
+    """A site on PostgreSQL, its standby and MySQL, with the cache on SQLite, filled with the demo's content; shared."""
+    site = site_on(postgres, tmp_path_factory.mktemp("servers"), like=migrated_site)
     site.env["LEGACY_DATABASE_URL"] = mysql.url()
-    site.manage("migrate_all", "--verbosity", "0")
-    site.manage("seed_demo", "--events=900", "--verbosity", "0")
+    site.manage("seed_demo", f"--events={EVENTS}", "--verbosity", "0")
     postgres.catch_up()
     return site
 

@@ -3,6 +3,7 @@
 They listen on loopback only, keep their data in a temporary folder, and end with the test run, however that ends.
 """
 
+import importlib
 import importlib.util
 import json
 import os
@@ -28,13 +29,11 @@ from tests.browser.conftest import free_port
 from tests.servers.keeper import identity
 
 USER, PASSWORD = "app", "s3cr3t"
-KEEPER = Path("/tmp/keeper_dbg.py")
+KEEPER = Path(__file__).with_name("keeper.py")
 READY_WITHIN = 60
 OLDEST_POSTGRES = 15
 GET_POSTGRES = "apt-get install postgresql"
-GET_MYSQL = (
-    "apt-get install mariadb-server default-libmysqlclient-dev pkg-config, then pip install -r requirements.txt"
-)
+GET_MYSQL = "apt-get install mariadb-server default-libmysqlclient-dev pkg-config, then pip install -r requirements.txt"
 
 
 class Missing(Exception):
@@ -122,9 +121,9 @@ class Postgres:
     def end(self) -> None:
         self.workshop.end()
 
-    def create_database(self, name: str) -> str:
-        """An empty database that belongs to USER; returns its name."""
-        self.query("postgres", f'CREATE DATABASE "{name}" OWNER {USER}', admin=True)
+    def create_database(self, name: str, *, like: str = "template1") -> str:
+        """An empty database that belongs to USER, or a copy of one that nobody is connected to; returns its name."""
+        self.query("postgres", f'CREATE DATABASE "{name}" OWNER {USER} TEMPLATE "{like}"', admin=True)
         return name
 
     def query(self, database: str, sql: str, *, admin: bool = False, on: Server | None = None) -> list[Any]:
@@ -134,7 +133,7 @@ class Postgres:
         with psycopg.connect(
             host="127.0.0.1", port=server.port, user=user, password=PASSWORD, dbname=database, autocommit=True
         ) as connection:
-            cursor = connection.execute(sql)  # type: ignore[arg-type]
+            cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
     def catch_up(self) -> None:
@@ -202,9 +201,8 @@ class MySQL:
 
     def connect(self) -> Any:
         """A connection past Django."""
-        import MySQLdb
-
-        return MySQLdb.connect(
+        # Not every machine has it, and it has no types.
+        return importlib.import_module("MySQLdb").connect(
             host="127.0.0.1", port=self.server.port, user=USER, password=PASSWORD, database="legacy", charset="utf8mb4"
         )
 

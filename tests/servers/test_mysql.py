@@ -1,6 +1,5 @@
 """The old system on real MySQL or MariaDB: locks, rows, and that it stays as it is."""
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,41 +48,34 @@ answer = {"csv": "".join(csv_chunks(customers)), "search": customers_matching(te
 for sort in ("number", "-number", "created", "-created", "orders", "-orders", "total", "-total"):
     answer[sort] = list(sorted_customers(customers, sort).values_list("customer_id", flat=True))
 """
+    load = "from django.core.management import call_command; call_command('load_legacy', verbosity=0)"
     sqlite_site = Site(tmp_path / "sqlite")
-    sqlite_site.manage("load_legacy")
-    assert python(mysql_site, code) == python(sqlite_site, code)
+    assert python(mysql_site, code) == python(sqlite_site, load + code)
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        "customer.save()",
-        "customer.delete()",
-        "LegacyCustomer.objects.create(customer_id=1)",
-        "LegacyCustomer.objects.using('legacy_db').update(city='X')",
-        "connections['legacy_db'].cursor().execute('DELETE FROM ord_line')",
-    ],
-)
-def test_write_is_refused_before_it_reaches_the_server(mysql: MySQL, mysql_site: Site, write: str) -> None:
-    code = f"""
+def test_every_write_is_refused_before_it_reaches_the_server(mysql_site: Site) -> None:
+    code = """
 from django.db import connections
-from apps.legacy.models import LegacyCustomer
+from apps.legacy.models import LegacyCustomer, LegacyOrderLine
 from routers.central import ReadOnlyDatabase
 customer = LegacyCustomer.objects.first()
-try:
-    {write}
-except ReadOnlyDatabase as error:
-    answer = str(error)
+writes = (
+    customer.save,
+    customer.delete,
+    lambda: LegacyCustomer.objects.create(customer_id=1),
+    lambda: LegacyCustomer.objects.using("legacy_db").update(city="X"),
+    lambda: LegacyOrderLine.objects.using("legacy_db").all().delete(),
+    lambda: connections["legacy_db"].cursor().execute("DELETE FROM ord_line"),
+)
+answer = 0
+for write in writes:
+    try:
+        write()
+    except ReadOnlyDatabase as error:
+        answer += "legacy_db" in str(error)
+answer = [answer, len(writes), LegacyCustomer.objects.count(), LegacyOrderLine.objects.count()]
 """
-    assert "legacy_db" in python(mysql_site, code)
-
-
-def test_migrate_all_leaves_no_trace_in_the_old_system(mysql: MySQL, mysql_site: Site) -> None:
-    mysql_site.manage("migrate_all")
-    with closing(mysql.connect()) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SHOW TABLES")
-        assert {row[0] for row in cursor.fetchall()} == {"customers", "ord_hdr", "ord_line"}
+    assert python(mysql_site, code) == [6, 6, 320, 2326]
 
 
 def test_load_legacy_names_the_servers_own_client_and_no_password(mysql: MySQL, mysql_site: Site) -> None:

@@ -60,16 +60,16 @@ def test_stopped_server_ends_too() -> None:
 def test_missing_server_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_postgres_folders", list)
     monkeypatch.setattr(shutil, "which", lambda *args, **kwargs: None)
-    with pytest.raises(Missing, match="No PostgreSQL server on this machine.*apt-get install postgresql"):
+    with pytest.raises(Missing, match=r"No PostgreSQL server on this machine.*apt-get install postgresql"):
         Postgres()
-    with pytest.raises(Missing, match="No MariaDB or MySQL server on this machine.*apt-get install mariadb-server"):
+    with pytest.raises(Missing, match=r"No MariaDB or MySQL server on this machine.*apt-get install mariadb-server"):
         MySQL()
 
 
 def test_postgres_that_is_too_old_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_postgres_folders", lambda: [Path("/old")])
     monkeypatch.setattr(processes, "_version", lambda folder: 14)
-    with pytest.raises(Missing, match="PostgreSQL 14 is too old, 15 is needed.*apt-get install postgresql"):
+    with pytest.raises(Missing, match=r"PostgreSQL 14 is too old, 15 is needed.*apt-get install postgresql"):
         Postgres()
 
 

@@ -3,12 +3,9 @@
 import json
 import time
 
-import pytest
-
 from tests.project.conftest import Site
 from tests.servers.conftest import python
 from tests.servers.processes import PASSWORD, Postgres
-
 
 Rows = dict[str, dict[str, object]]
 
@@ -21,21 +18,22 @@ def status(site: Site, *, exit_status: int = 0) -> tuple[Rows, str, float]:
     return {row["alias"]: row for row in rows}, said, time.monotonic() - started
 
 
-@pytest.mark.parametrize("replica", ["read_replica_1", "users_replica_1"])
-def test_write_to_a_replica_is_refused_by_the_server(migrated_site: Site, replica: str) -> None:
-    code = f"""
-from django.apps import apps
+def test_write_to_a_replica_is_refused_by_the_server(migrated_site: Site) -> None:
+    code = """
+from django.contrib.auth.models import Group
 from django.db import Error
-model = apps.get_model({"blog.Tag" if replica.startswith("read") else "auth.Group"!r})
-try:
-    answer = str(model.objects.using({replica!r}).create(name="x"))
-except Error as error:
-    answer = str(error)
+from apps.blog.models import Tag
+answer = []
+for model, replica in ((Tag, "read_replica_1"), (Group, "users_replica_1")):
+    try:
+        model.objects.using(replica).create(name="x")
+    except Error as error:
+        answer.append(str(error).strip())
 """
-    assert "cannot execute INSERT in a read-only transaction" in python(migrated_site, code)
+    assert python(migrated_site, code) == ["cannot execute INSERT in a read-only transaction"] * 2
 
 
-def test_default_routing_reads_the_primary_while_the_replica_lags(postgres: Postgres, filled_site: Site) -> None:
+def test_default_routing_reads_the_primary_while_the_replica_lags(postgres: Postgres, servers_site: Site) -> None:
     standby = postgres.standbys[0]
     code = """
 from django.db import connections
@@ -52,24 +50,24 @@ answer = [routed, asked, lags]
     postgres.catch_up()
     postgres.query("postgres", "SELECT pg_wal_replay_pause()", admin=True, on=standby)
     try:
-        assert python(filled_site, code) == [True, 0, True]
+        assert python(servers_site, code) == [True, 0, True]
     finally:
         postgres.query("postgres", "SELECT pg_wal_replay_resume()", admin=True, on=standby)
 
 
-def test_what_was_written_to_the_primary_arrives_at_the_replica(postgres: Postgres, filled_site: Site) -> None:
+def test_what_was_written_to_the_primary_arrives_at_the_replica(postgres: Postgres, servers_site: Site) -> None:
     postgres.catch_up()
     code = """
 from apps.blog.models import Post
 answer = [list(Post.objects.using(alias).order_by("pk").values_list("slug")) for alias in (None, "read_replica_1")]
 """
-    primary, replica = python(filled_site, code)
+    primary, replica = python(servers_site, code)
     assert len(primary) == 20
     assert replica == primary
 
 
-def test_dbstatus_sees_every_server_up_and_which_is_the_replica(filled_site: Site) -> None:
-    found, _, _ = status(filled_site)
+def test_dbstatus_sees_every_server_up_and_which_is_the_replica(servers_site: Site) -> None:
+    found, _, _ = status(servers_site)
     assert {row["state"] for row in found.values()} == {"up"}
     assert {alias for alias, row in found.items() if row["role"] == "replica"} == {"read_replica_1", "users_replica_1"}
     assert all(row["role"] == row["declared_role"] for row in found.values())
@@ -86,26 +84,26 @@ def test_dbstatus_sees_every_server_up_and_which_is_the_replica(filled_site: Sit
     assert [row["error"] for row in found.values()] == [""] * 7
 
 
-def test_primary_declared_as_a_replica_is_called_misplaced(filled_site: Site) -> None:
-    swapped = {"READ_REPLICA_URLS": filled_site.env["DATABASE_URL"]}
-    found, _, _ = status(Site(filled_site.var, env=filled_site.env | swapped))
+def test_primary_declared_as_a_replica_is_called_misplaced(servers_site: Site) -> None:
+    swapped = {"READ_REPLICA_URLS": servers_site.env["DATABASE_URL"]}
+    found, _, _ = status(Site(servers_site.var, env=servers_site.env | swapped))
     row = found["read_replica_1"]
     assert (row["declared_role"], row["role"]) == ("replica", "primary")
 
 
 def test_replica_that_hangs_is_down_and_delays_dbstatus_by_no_more_than_its_deadline(
-    postgres: Postgres, filled_site: Site
+    postgres: Postgres, servers_site: Site
 ) -> None:
     postgres.standbys[0].stop()
     try:
-        found, said, hanging = status(filled_site, exit_status=1)
+        found, said, hanging = status(servers_site, exit_status=1)
     finally:
         postgres.standbys[0].resume()
     assert {alias for alias, row in found.items() if row["state"] == "down"} == {"read_replica_1", "users_replica_1"}
-    assert found["read_replica_1"]["error"] == "no answer within 1.8 s"
+    assert str(found["read_replica_1"]["error"]).startswith("no answer within")
     assert "Down: read_replica_1, users_replica_1." in said
     assert PASSWORD not in said
     # Start-up is not ours to promise, so the time is held against that of a run in which all is well.
-    found, _, healthy = status(filled_site)
+    found, _, healthy = status(servers_site)
     assert {row["state"] for row in found.values()} == {"up"}
     assert hanging - healthy < 2.5

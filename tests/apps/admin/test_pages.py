@@ -1,8 +1,10 @@
 """What the apps' admins do beyond the pages that every model has."""
 
+import re
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db import connections
@@ -12,7 +14,9 @@ from django.utils import timezone
 
 from apps.analytics.models import AnalyticsEvent
 from apps.blog.admin import PostAdmin
+from apps.blog.forms import MAX_CONTENT_LENGTH
 from apps.blog.models import Comment, Post, UserProfile
+from apps.blog.services import RESERVED_SLUGS
 from apps.users.models import User
 from tests.apps.admin.conftest import SignIn, form_data, queries
 from tests.factories.blog import CommentFactory, PostFactory, TagFactory, UserProfileFactory
@@ -22,6 +26,7 @@ blog = pytest.mark.django_db(databases=["default", "users_db"])
 legacy = pytest.mark.django_db(databases=["legacy_db", "users_db"])
 people = pytest.mark.django_db(databases=["default", "users_db", "analytics_db"])
 POSTS = "/admin/blog/post/"
+NEW_PASSWORD = {"password1": "another horse entirely", "password2": "another horse entirely"}
 
 
 @blog
@@ -312,3 +317,64 @@ def test_odd_input_is_no_server_error(text: str, root: Client) -> None:
         assert root.get(f"/admin/{page}/", {"q": text}).status_code == 200
     assert root.get(f"{POSTS}{'9' * 30}/change/").status_code == 302
     assert root.get(f"{POSTS}%00/change/").status_code == 302
+
+
+@people
+def test_every_page_of_a_person_says_which_alias_it_shows(root: Client) -> None:
+    user = UserFactory.create()
+    for pattern in admin.site.get_model_admin(User).get_urls():
+        page = root.get(f"/admin/users/user/{re.sub('<.*>', str(user.pk), str(pattern.pattern))}", follow=True)
+        assert page.status_code == 200
+        assert page.context["database_alias"] == "users_db", pattern
+        assert '">users_db</span>' in page.content.decode()
+
+
+@people
+def test_password_set_in_the_admin_is_set_and_logged(root: Client) -> None:
+    user = UserFactory.create()
+    new = NEW_PASSWORD | {"usable_password": "true"}
+    assert root.post(f"/admin/users/user/{user.pk}/password/", new).status_code == 302
+    user.refresh_from_db()
+    assert user.check_password(NEW_PASSWORD["password1"])
+    assert LogEntry.objects.get().object_id == str(user.pk)
+
+
+@people
+def test_reserved_username_is_refused_for_old_and_new_people(root: Client) -> None:
+    new = {"username": "login", "email": "a@example.com", **NEW_PASSWORD}
+    url = f"/admin/users/user/{UserFactory.create().pk}/change/"
+    for page in (root.post("/admin/users/user/add/", new), root.post(url, form_data(root.get(url)) | new)):
+        assert "This username is reserved." in str(page.context["errors"])
+    assert not User.objects.filter(username="login").exists()
+
+
+@people
+@pytest.mark.parametrize("name", ["a/b/c", "", "x" * 200])
+def test_username_that_no_page_could_have_is_a_form_error(root: Client, name: str) -> None:
+    page = root.post("/admin/users/user/add/", {"username": name, "email": "a@example.com"})
+    assert "username" in page.context["adminform"].form.errors
+
+
+@people
+def test_taken_address_is_refused_however_it_is_typed(root: Client) -> None:
+    UserFactory.create(email="ada@example.com")
+    new = {"username": "new", "email": "ADA@example.com", **NEW_PASSWORD}
+    assert root.post("/admin/users/user/add/", new).context["adminform"].form.errors.keys() == {"email"}
+
+
+@blog
+@pytest.mark.parametrize("slug", sorted(RESERVED_SLUGS))
+def test_slug_of_another_page_of_the_blog_is_refused(root: Client, slug: str) -> None:
+    url = f"{POSTS}{PostFactory.create().pk}/change/"
+    page = root.post(url, form_data(root.get(url)) | {"slug": slug})
+    assert "This slug is reserved" in str(page.context["errors"])
+    assert not Post.objects.filter(slug=slug).exists()
+
+
+@blog
+def test_post_that_is_too_long_for_the_site_is_too_long_for_the_admin(root: Client) -> None:
+    url = f"{POSTS}{PostFactory.create().pk}/change/"
+    data = form_data(root.get(url))
+    page = root.post(url, data | {"content": "x" * (MAX_CONTENT_LENGTH + 1)})
+    assert "at most 100000 characters" in str(page.context["errors"])
+    assert root.post(url, data | {"content": "x" * MAX_CONTENT_LENGTH}).status_code == 302

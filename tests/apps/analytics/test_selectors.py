@@ -92,6 +92,20 @@ def test_top_pages_read_only_the_latest_views(monkeypatch: pytest.MonkeyPatch) -
     assert {path for path, _ in selectors.overview(days=7).top_pages} == {"/new/", "/newer/"}
 
 
+def test_top_pages_have_no_limit_inside_in_which_mysql_refuses() -> None:
+    with CaptureQueriesContext(connections["analytics_db"]) as queries:
+        selectors.overview(days=7)
+    (sql,) = [query["sql"] for query in queries if "OFFSET" in query["sql"]]
+    assert " IN (SELECT" not in sql
+    assert 'COALESCE((SELECT U0."timestamp"' in sql.replace('"U0"', "U0")
+
+
+def test_events_are_counted_all_or_by_the_beginning_of_their_session() -> None:
+    EventFactory.create_batch(2, session_id="demo-1")
+    EventFactory.create(session_id="other")
+    assert (selectors.count_events(), selectors.count_events(session_prefix="demo-")) == (3, 2)
+
+
 def test_activity_counts_a_users_events_by_type_in_one_query() -> None:
     EventFactory.create_batch(2, user_id=1)
     EventFactory.create(user_id=1, event_type="search")

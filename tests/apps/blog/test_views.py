@@ -146,6 +146,20 @@ def test_draft_is_visible_to_its_author_only(client: Client, make_user: Any, sig
 
 
 @signed_in_too
+def test_tag_that_only_drafts_have_is_not_found_except_by_their_author(
+    client: Client, make_user: Any, signed_in: SignedIn
+) -> None:
+    maya, tomas = make_user("maya"), make_user("tomas", is_superuser=True, is_staff=True)
+    PostFactory.create(author_id=maya.pk, draft=True).tags.add(tag := TagFactory.create())
+    statuses = [
+        reader.get(tag.get_absolute_url()).status_code for reader in (client, signed_in(tomas), signed_in(maya))
+    ]
+    assert statuses == [404, 404, 200]
+    PostFactory.create().tags.add(tag)
+    assert client.get(tag.get_absolute_url()).status_code == 200
+
+
+@signed_in_too
 @pytest.mark.parametrize("part", ["edit/", "delete/"])
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_post_of_somebody_else_is_forbidden(make_user: Any, signed_in: SignedIn, part: str, method: str) -> None:

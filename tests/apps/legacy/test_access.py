@@ -31,7 +31,10 @@ def test_staff_of_a_production_site_see_it(client: Client, production: None) -> 
 @pytest.mark.django_db(databases=["users_db"])
 def test_others_of_a_production_site_do_not(client: Client, production: None) -> None:
     client.force_login(UserFactory.create(), backend="django.contrib.auth.backends.ModelBackend")
-    assert client.get("/legacy/").status_code == 302
+    for path in PAGES:
+        response = client.get(path)
+        assert response.status_code == 403
+        assert b"You may not open this page" in response.content
 
 
 @pytest.mark.django_db(databases=["legacy_db"])

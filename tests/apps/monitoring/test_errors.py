@@ -127,9 +127,9 @@ def test_postgresql_says_by_its_code_whether_it_is_out(state: str, outage: bool)
 
 
 def test_postgresql_that_gives_no_code_is_out() -> None:
-    with pytest.raises(psycopg.OperationalError) as refused, socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        server.close()
+    with pytest.raises(psycopg.OperationalError) as refused:
         psycopg.connect(host="127.0.0.1", port=port, connect_timeout=2)
     error = OperationalError("…")
     error.__cause__ = refused.value

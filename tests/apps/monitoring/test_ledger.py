@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import connections
+from django.db.models import Value
 from django.test import AsyncClient, Client
 from pytest_django import Settings
 
@@ -204,7 +205,7 @@ def test_transaction_statements_are_named_so(sql: str) -> None:
 @users_db
 def test_wide_select_has_the_reason_of_the_table_that_it_names_late() -> None:
     wide = {f"column_{number}": Value(number) for number in range(100)}
-    with open_ledger() as opened:
+    with routing_state(), open_ledger() as opened:
         list(Session.objects.annotate(**wide))
     (statement,) = opened.by_alias["users_db"].statements
     assert len(statement.sql) == ledger.MAX_SQL

@@ -1,5 +1,6 @@
 """/databases/, /healthz and /readyz, to whom they show what."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -162,9 +163,21 @@ def test_in_production_an_anonymous_visitor_is_asked_to_log_in(client: Client) -
 def test_in_production_only_staff_see_databases_and_readyz_details(client: Client) -> None:
     user = get_user_model().objects.create_user("ann", "ann@example.org", "pw")
     client.force_login(user)
-    assert client.get("/databases/").status_code == 404
+    assert client.get("/databases/").status_code == 403
     assert set(client.get("/readyz").json()) == {"status"}
     user.is_staff = True
     user.save()
     assert client.get("/databases/").status_code == 200
     assert set(client.get("/readyz").json()) == {"status", "databases"}
+
+
+@pytest.mark.django_db(databases=[])
+def test_form_without_a_token_gets_a_page_of_ours_that_asks_no_database() -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.cookies["sessionid"] = "x" * 32
+    response = client.post("/users/login/", {"username": "ann", "password": "pw"})
+    text = response.content.decode()
+    assert response.status_code == 403
+    assert "The form was not accepted" in text
+    assert not re.search("<style|<script| style=", text)
+    assert {template.name for template in response.templates} == {"403_csrf.html"}

@@ -11,7 +11,7 @@ from apps.users import services
 from apps.users.models import User
 from tests.factories.users import PASSWORD, UserFactory
 
-pytestmark = pytest.mark.django_db(databases=["users_db"])
+pytestmark = pytest.mark.django_db(databases=["users_db", "cache_db"])
 
 EDIT = "/users/edit/"
 DELETE = "/users/delete/"
@@ -183,3 +183,18 @@ def test_deleted_user_is_signed_out_everywhere(signed_in: Client, user: User) ->
     elsewhere.force_login(user)
     signed_in.post(DELETE, {"password": PASSWORD})
     assert elsewhere.get("/users/account/").status_code == 302
+
+
+def test_guesses_at_the_password_are_counted_as_those_at_log_in_are(signed_in: Client, user: User) -> None:
+    answers = [signed_in.post(DELETE, {"password": "wrong"}).status_code for _ in range(5)]
+    assert answers == [200, 200, 200, 200, 429]
+    assert signed_in.post(DELETE, {"password": PASSWORD}).status_code == 429
+    assert User.objects.filter(pk=user.pk).exists()
+    log_in = Client().post("/users/login/", {"username": user.username, "password": PASSWORD})
+    assert log_in.status_code == 429
+
+
+def test_change_of_address_to_and_fro_mails_each_address_once(signed_in: Client) -> None:
+    for email in ("one@example.com", "two@example.com") * 3:
+        signed_in.post(EDIT, ADA | {"email": email})
+    assert [sent.to for sent in mail.outbox] == [["one@example.com"], ["two@example.com"]]

@@ -3,13 +3,17 @@
 import re
 
 import pytest
+from axes.models import AccessAttempt
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
 
+from apps.cache.models import CacheEntry
 from apps.users.models import User
 from tests.factories.users import PASSWORD, UserFactory
 
-pytestmark = pytest.mark.django_db(databases=["users_db"])
+pytestmark = pytest.mark.django_db(databases=["users_db", "cache_db"])
 
 NEW = "another horse entirely"
 
@@ -192,3 +196,43 @@ def test_broken_reset_link_says_so(client: Client, uid: str) -> None:
 @pytest.mark.parametrize("page", ["/users/login/", "/users/password/reset/", "/users/password/reset/sent/"])
 def test_page_is_shown_to_anybody(client: Client, page: str) -> None:
     assert client.get(page).status_code == 200
+
+
+def test_guesses_at_the_old_password_are_counted_and_never_kept(signed_in: Client, user: User) -> None:
+    data = {"old_password": "a guess", "new_password1": NEW, "new_password2": NEW}
+    answers = [signed_in.post("/users/password/change/", data).status_code for _ in range(5)]
+    assert answers == [200, 200, 200, 200, 429]
+    assert signed_in.post("/users/password/change/", data | {"old_password": PASSWORD}).status_code == 429
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
+    kept = AccessAttempt.objects.get().post_data
+    assert "a guess" not in kept
+    assert NEW not in kept
+
+
+def test_second_reset_within_a_minute_is_answered_the_same_and_not_mailed(client: Client, user: User) -> None:
+    answers = {
+        client.post("/users/password/reset/", {"email": email}).headers["Location"]
+        for email in (user.email, user.email.upper(), user.email)
+    }
+    assert answers == {"/users/password/reset/sent/"}
+    assert len(mail.outbox) == 1
+
+
+def test_reset_after_a_minute_is_mailed_again(client: Client, user: User) -> None:
+    client.post("/users/password/reset/", {"email": user.email})
+    CacheEntry.objects.update(expires_at=timezone.now())
+    client.post("/users/password/reset/", {"email": user.email})
+    assert len(mail.outbox) == 2
+
+
+def test_unknown_address_leaves_nothing_in_the_cache(client: Client) -> None:
+    client.post("/users/password/reset/", {"email": "nobody@example.com"})
+    assert not CacheEntry.objects.exists()
+
+
+def test_block_behind_a_proxy_is_for_the_visitor_and_not_for_the_proxy(user: User, settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = 1
+    attacker, owner = (Client(headers={"X-Forwarded-For": f"10.9.9.9, {a}"}) for a in ("192.0.2.66", "192.0.2.7"))
+    assert [log_in(attacker, user, "wrong") for _ in range(5)][-1] == 429
+    assert log_in(owner, user) == 302

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 from django.core import mail, signing
-from django.db import IntegrityError
+from django.core.management import call_command
+from django.db import IntegrityError, connections
 from django.test import Client
 from django.urls import reverse
 
+from apps.cache.models import CacheEntry
 from apps.users import confirmation, services, urls
 from apps.users.forms import SignUpForm
 from apps.users.models import User
 from tests.factories.users import PASSWORD, UserFactory
 
-pytestmark = pytest.mark.django_db(databases=["users_db"])
+pytestmark = pytest.mark.django_db(databases=["users_db", "cache_db"])
 
 URL = "/users/signup/"
 ADA = {"username": "ada", "email": "Ada@Example.com", "password1": PASSWORD, "password2": PASSWORD}
@@ -165,7 +167,9 @@ def test_username_that_differs_only_in_case_is_taken(client: Client) -> None:
     assert "This username is taken." in client.post(URL, ADA).content.decode()
 
 
-@pytest.mark.parametrize("name", ["login", "logout", "signup", "account", "Edit", "delete", "confirm", ".", ".."])
+@pytest.mark.parametrize(
+    "name", ["login", "logout", "signup", "account", "Edit", "delete", "confirm", ".", "..", "a/b"]
+)
 def test_username_that_is_a_page_of_ours_is_reserved(client: Client, name: str) -> None:
     assert "This username is reserved." in client.post(URL, ADA | {"username": name}).content.decode()
     assert not User.objects.exists()
@@ -232,3 +236,55 @@ def test_sign_up_form_is_shown(client: Client) -> None:
 
 def test_csrf_token_is_required() -> None:
     assert Client(enforce_csrf_checks=True).post(URL, ADA).status_code == 403
+
+
+def test_second_link_within_a_minute_is_answered_the_same_and_not_mailed(client: Client, unconfirmed: User) -> None:
+    client.force_login(unconfirmed)
+    for _ in range(3):
+        assert "We have sent a link to" in client.post("/users/confirm/send/", follow=True).content.decode()
+    assert len(mail.outbox) == 1
+
+
+def test_what_keeps_mail_back_does_not_show_the_address(client: Client, unconfirmed: User) -> None:
+    client.force_login(unconfirmed)
+    client.post("/users/confirm/send/")
+    assert unconfirmed.email not in CacheEntry.objects.get().key
+
+
+def test_link_that_could_not_be_sent_can_be_sent_again_at_once(
+    client: Client, unconfirmed: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise ConnectionRefusedError
+
+    client.force_login(unconfirmed)
+    with monkeypatch.context() as patch:
+        patch.setattr(confirmation, "send_mail", refuse)
+        client.post("/users/confirm/send/")
+    client.post("/users/confirm/send/")
+    assert len(mail.outbox) == 1
+
+
+def test_link_is_sent_without_a_cache(client: Client, unconfirmed: User, caplog: pytest.LogCaptureFixture) -> None:
+    client.force_login(unconfirmed)
+    with connections["cache_db"].cursor() as cursor:
+        cursor.execute("ALTER TABLE cache_cacheentry RENAME TO gone")
+    assert client.post("/users/confirm/send/").status_code == 302
+    assert len(mail.outbox) == 1
+    assert "The cache does not say" in caplog.text
+
+
+def test_address_of_a_superuser_is_taken_however_it_is_typed() -> None:
+    User.objects.create_superuser("m1", "Mixed.Case@Example.com", PASSWORD)
+    form = SignUpForm(ADA | {"email": "mixed.case@example.com"})
+    assert form.errors.keys() == {"email"}
+
+
+# createsuperuser looks at the migrations of default.
+@pytest.mark.django_db(databases=["default", "users_db"])
+def test_address_saved_by_whatever_way_is_lower_case() -> None:
+    User.objects.create_user("m2", "Two@Example.com")
+    call_command("createsuperuser", "--noinput", username="m3", email="Three@Example.com", database="users_db")
+    User(username="m4", email="Four@Example.com").save()
+    emails = User.objects.order_by("username").values_list("email", flat=True)
+    assert list(emails) == ["two@example.com", "three@example.com", "four@example.com"]

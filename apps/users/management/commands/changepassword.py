@@ -1,0 +1,13 @@
+from argparse import ArgumentParser
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.management.commands import changepassword
+from django.db import router
+
+
+class Command(changepassword.Command):
+    """Django's own, which would look for the users on `default` unless told otherwise."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.set_defaults(database=router.db_for_write(get_user_model()))
