@@ -1,14 +1,14 @@
 """Django's commands for users look where the users are."""
 
 import pytest
-from django.contrib.auth.management.commands import changepassword
 from django.core.management import call_command
 
 from apps.users.models import User
 from tests.factories.users import UserFactory
 
 
-@pytest.mark.django_db(databases=["users_db"])
+# Django looks for unapplied migrations on `default`, whatever the command.
+@pytest.mark.django_db(databases=["default", "users_db"])
 def test_superuser_is_made_on_users_db_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "correct horse battery")
     call_command("createsuperuser", username="root", email="Root@example.com", interactive=False, verbosity=0)
@@ -16,9 +16,9 @@ def test_superuser_is_made_on_users_db_without_being_told(monkeypatch: pytest.Mo
     assert user.email == "root@example.com"
 
 
-@pytest.mark.django_db(databases=["users_db"])
+@pytest.mark.django_db(databases=["default", "users_db"])
 def test_password_is_changed_on_users_db_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changepassword.getpass, "getpass", lambda prompt: "correct horse battery")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "correct horse battery")
     user = UserFactory.create()
     call_command("changepassword", user.username, verbosity=0)
     user.refresh_from_db()
