@@ -25,6 +25,7 @@ test: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	find apps templates -name '*.html' | xargs $(BIN)/djade --check --target-version 5.2
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	@DEMO=on $(BIN)/python manage.py makemigrations --check --dry-run
@@ -34,7 +35,7 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	git ls-files '*.html' | xargs $(BIN)/djade --target-version 5.2
+	find apps templates -name '*.html' | xargs $(BIN)/djade --target-version 5.2
 
 lock: $(VENV)/.dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bin/lock
