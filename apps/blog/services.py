@@ -40,11 +40,15 @@ def create_post(
 
 
 def update_post(*, post: Post, title: str, content: str, status: str, summary: str, tags: Iterable[str]) -> Post:
-    """Change a post. Its slug stays, and so does the date on which it was first published."""
+    """Change a post. Its slug stays, and so does the date on which it was first published.
+
+    Raises Post.DoesNotExist when somebody has deleted it meanwhile.
+    """
     post.title, post.content, post.status, post.summary = title, content, status, summary
     prepare_post(post)
     alias = router.db_for_write(Post)
     with transaction.atomic(using=alias):
+        _hold(post, alias)
         fields = ("title", "content", "content_html", "status", "summary", "published_at", "updated_at")
         post.save(using=alias, update_fields=fields)
         _set_tags(post, tags, alias)
@@ -64,8 +68,14 @@ def delete_post(*, post: Post) -> None:
 
 
 def add_comment(*, post: Post, author_id: int, content: str, created_at: datetime | None = None) -> Comment:
-    """Comment on a post. An import may say when it was written."""
-    comment = Comment.objects.create(post=post, author_id=author_id, content=content)
+    """Comment on a post. An import may say when it was written.
+
+    Raises Post.DoesNotExist when somebody has deleted the post meanwhile.
+    """
+    alias = router.db_for_write(Post)
+    with transaction.atomic(using=alias):
+        _hold(post, alias)
+        comment = Comment.objects.create(post=post, author_id=author_id, content=content)
     if created_at:  # auto_now_add takes no notice of what it is given
         comment.created_at = created_at
         comment.save(update_fields=("created_at",))
@@ -103,6 +113,11 @@ def slugs(text: str, *, fallback: str, max_length: int, reserved: frozenset[str]
         yield slug
     yield from (f"{slug}-{number}" for number in range(2, 6))
     yield f"{slug}-{get_random_string(8, 'abcdefghijkmnpqrstuvwxyz23456789')}"
+
+
+def _hold(post: Post, alias: str) -> None:
+    """Keep others from deleting the post until the end of the transaction. Raises Post.DoesNotExist."""
+    Post.objects.using(alias).select_for_update().only("pk").get(pk=post.pk)
 
 
 def _insert_under_free_slug(post: Post, alias: str) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from django.contrib import messages
@@ -48,12 +50,21 @@ def post(request: HttpRequest, slug: str) -> HttpResponse:
         if post.status == Post.Status.DRAFT:
             raise PermissionDenied
         if form.is_valid():
-            comment = services.add_comment(post=post, author_id=_user_id(request), **form.cleaned_data)
+            with deleted_meanwhile_is_404():
+                comment = services.add_comment(post=post, author_id=_user_id(request), **form.cleaned_data)
             return redirect(f"{post.get_absolute_url()}#comment-{comment.pk}")
     comments = selectors.newest_comments(post)
     selectors.attach_profiles([post], comments)
     context = {"post": post, "comments": comments, "form": form, "may_edit": _may_edit(request, post)}
     return render(request, "blog/post.html", context)
+
+
+@contextmanager
+def deleted_meanwhile_is_404() -> Iterator[None]:
+    try:
+        yield
+    except Post.DoesNotExist as error:
+        raise Http404("Somebody has just deleted this post.") from error
 
 
 @login_required
@@ -73,7 +84,9 @@ def edit(request: HttpRequest, slug: str) -> HttpResponse:
         raise PermissionDenied
     form = PostForm(_posted(request), instance=post)
     if _to_be_saved(request, form):
-        return _saved(request, services.update_post(post=post, **form.cleaned_data))
+        with deleted_meanwhile_is_404():
+            services.update_post(post=post, **form.cleaned_data)
+        return _saved(request, post)
     return _form_page(request, form)
 
 

@@ -10,6 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 # SQLite and MySQL report a mistake in our SQL as OperationalError too, as if the server were gone.
+# … and a file that is broken as a plain DatabaseError, as if that were a mistake of ours.
+_SQLITE_OUTAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SQLITE_FAULTS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _MYSQL_FAULTS = {1054, 1267, 1305, 1366}  # unknown column, mixed collations, no such function, wrong string
 # PostgreSQL says more often what it is: a lost connection, too few resources, a server that ends or is starting.
@@ -27,9 +29,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def is_outage(error: BaseException | None) -> bool:
     """Whether a database that did not answer or would not serve is behind the exception, rather than our code."""
-    return any(
-        isinstance(each, (OperationalError, InterfaceError)) and not _is_our_fault(each) for each in chain(error)
-    )
+    return any(_is_broken_file(each) or _did_not_serve(each) for each in chain(error))
 
 
 def alias_of(error: BaseException | None) -> str | None:
@@ -40,6 +40,14 @@ def alias_of(error: BaseException | None) -> str | None:
             if alias := _alias_in(frame.f_locals.get("self")):
                 return alias
     return None
+
+
+def _is_broken_file(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in _SQLITE_OUTAGES
+
+
+def _did_not_serve(error: BaseException) -> bool:
+    return isinstance(error, (OperationalError, InterfaceError)) and not _is_our_fault(error)
 
 
 def _is_our_fault(error: BaseException) -> bool:

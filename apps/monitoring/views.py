@@ -10,7 +10,6 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django.views.defaults import bad_request as django_bad_request
 
 from apps.monitoring.access import is_public, staff_outside_demo
 from apps.monitoring.diagram import diagram
@@ -72,9 +71,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler400: as Django's, but a session that could not be saved is an outage; the session middleware takes it for
-    one that somebody has deleted."""
-    return server_error(request) if is_outage(exception) else django_bad_request(request, exception)
+    """handler400: a session that could not be saved is an outage; the session middleware takes it for one that somebody
+    has deleted. Anything else is a request that makes no sense."""
+    return server_error(request) if is_outage(exception) else _bare("400.html", 400, {})
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -5,15 +5,16 @@ from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.db import router, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.users.models import User
 
-BATCH = 500
+BATCH = 400
 
 
 def import_users(*, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Insert the users whose name is not taken yet, in one transaction, with confirmed addresses.
+    """Insert the users whose name and address are not taken, in one transaction, with confirmed addresses.
 
     A row holds username, email, first_name and last_name, and may hold bio, created_at, is_staff, is_superuser and a
     `password` in clear text; without one nobody can sign in as that user. Returns how many were new. Nobody is told:
@@ -22,10 +23,10 @@ def import_users(*, rows: Iterable[Mapping[str, Any]]) -> int:
     new = 0
     with transaction.atomic(using=router.db_for_write(User)):
         for batch in _batches([_user(row) for row in rows]):
-            taken = set(
-                User.objects.filter(username__in=[u.username for u in batch]).values_list("username", flat=True)
-            )
-            new += _insert([user for user in batch if user.username not in taken])
+            names, emails = [user.username for user in batch], [user.email for user in batch]
+            known = User.objects.filter(Q(username__in=names) | Q(email__in=emails)).values_list("username", "email")
+            taken = {value for pair in known for value in pair}
+            new += _insert([user for user in batch if not {user.username, user.email} & taken])
     return new
 
 

@@ -96,6 +96,8 @@ def edit(request: SignedInRequest) -> HttpResponse:
             address_is_new = services.update_profile(user=request.user, **form.cleaned_data)
         except IntegrityError as error:
             _refuse_duplicate(form, error)
+        except User.DoesNotExist as error:
+            raise Http404("This account has just been deleted.") from error
         else:
             messages.success(request, "Your profile is saved.")
             if address_is_new:

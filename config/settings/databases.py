@@ -4,13 +4,14 @@ To add a database: one entry in DECLARED, its URL in the environment, and the ap
 file under var/, and a cluster that may have replicas gets one: the same file, opened so that it refuses writes.
 """
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -81,23 +82,23 @@ def parse_url(variable: str, url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{variable} does not begin with a known scheme. {EXPECTED}")
     if scheme == "sqlite":
         return _sqlite(_sqlite_path(variable, url))
+    if scheme == "mysql" and importlib.util.find_spec("MySQLdb") is None:
+        raise ImproperlyConfigured(
+            f"{variable} names a MySQL server, for which mysqlclient is not installed. On Debian and Ubuntu: "
+            "apt-get install default-libmysqlclient-dev pkg-config gcc, then pip install -r requirements.txt."
+        )
     config = _server(variable, url)
     config["OPTIONS"] = SERVER_OPTIONS[config["ENGINE"]] | config.get("OPTIONS", {})
     return {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **config}
-
-
-def read_only_sqlite(path: str) -> dict[str, Any]:
-    """A SQLite file that refuses writes itself, as a real replica would."""
-    return {"ENGINE": ENGINES["sqlite"], "NAME": f"file:{quote(path)}?mode=ro", "OPTIONS": {"uri": True, "timeout": 5}}
 
 
 def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
     url = text(cluster.url)
     config = parse_url(cluster.url, url) if url else _sqlite(str(var / f"{cluster.name}.sqlite3"))
     if config["ENGINE"] == ENGINES["sqlite"]:
-        _create_private(cluster.url, Path(config["NAME"]))
+        _create_private(cluster.url, _sqlite_file(config))
         if cluster.read_only:
-            config = read_only_sqlite(config["NAME"])
+            config = _read_only_sqlite(config)
     elif cluster.read_only:
         config["OPTIONS"] = READ_ONLY_OPTIONS[config["ENGINE"]] | config["OPTIONS"]
     # Not even the table that records migrations may be made in somebody else's schema, nor in a test's copy of it.
@@ -114,7 +115,7 @@ def _replicas(cluster: Cluster, primary: dict[str, Any]) -> dict[str, dict[str, 
             "a replica runs the same engine as its primary."
         )
     if primary["ENGINE"] == ENGINES["sqlite"]:
-        configs = [read_only_sqlite(config["NAME"]) for config in configs or [primary]]
+        configs = [_read_only_sqlite(config) for config in configs or [primary]]
     prefix = cluster.replica_urls.removesuffix("_URLS").lower()
     return {
         f"{prefix}_{number}": config | {"TEST": {"MIRROR": cluster.primary}}
@@ -125,7 +126,8 @@ def _replicas(cluster: Cluster, primary: dict[str, Any]) -> dict[str, dict[str, 
 def _sqlite(path: str) -> dict[str, Any]:
     return {
         "ENGINE": ENGINES["sqlite"],
-        "NAME": path,
+        # Not made anew when it has vanished: an empty file in its place would hide that.
+        "NAME": f"file:{quote(path)}?mode=rw",
         "OPTIONS": {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             # A transaction that reads first and writes later could not wait for its turn; one that begins as a
@@ -134,6 +136,16 @@ def _sqlite(path: str) -> dict[str, Any]:
             "timeout": 5,
         },
     }
+
+
+def _read_only_sqlite(config: dict[str, Any]) -> dict[str, Any]:
+    """The same file, opened so that it refuses writes itself, as a real replica would."""
+    name = config["NAME"].replace("?mode=rw", "?mode=ro")
+    return {"ENGINE": ENGINES["sqlite"], "NAME": name, "OPTIONS": {"timeout": 5}}
+
+
+def _sqlite_file(config: dict[str, Any]) -> Path:
+    return Path(unquote(config["NAME"].removeprefix("file:").removesuffix("?mode=rw")))
 
 
 def _sqlite_path(variable: str, url: str) -> str:
@@ -145,6 +157,8 @@ def _sqlite_path(variable: str, url: str) -> str:
 
 def _server(variable: str, url: str) -> dict[str, Any]:
     try:
+        if "@" in urlsplit(url).path:
+            raise ValueError
         config = dict(env.db_url_config(url, engine=ENGINES[urlsplit(url).scheme]))
     except ValueError:
         # `from None`: the message of urllib quotes the part that it could not read, which may hold the password.
@@ -159,7 +173,8 @@ def _create_private(variable: str, path: Path) -> None:
     """Make the file before SQLite does, so that it is never readable by others."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+        if not path.exists():  # what is there already, fit or not, is for the connection to judge
+            os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
     except OSError as error:
         raise ImproperlyConfigured(
             f"The SQLite file {path} cannot be made or read: {error.strerror}. Set {variable} to a database that can, "
@@ -167,6 +182,6 @@ def _create_private(variable: str, path: Path) -> None:
         ) from error
 
 
-VAR_DIR = Path(text("VAR_DIR", str(BASE_DIR / "var"))).resolve()
+VAR_DIR = (BASE_DIR / Path(text("VAR_DIR", "var")).expanduser()).resolve()
 DATABASES, CLUSTERS = build(DECLARED, VAR_DIR)
 DATABASE_ROUTERS = ["routers.central.DatabaseRouter"]

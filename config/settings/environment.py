@@ -22,7 +22,7 @@ def text(name: str, default: str = "") -> str:
     try:
         # Not env.str(): it takes a value that begins with $ for the name of another variable.
         return str(env.ENVIRON.get(name, "")).strip() or default
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {error}.") from error
 
 
@@ -60,11 +60,13 @@ def email_settings(name: str, default: str) -> dict[str, object]:
     url = text(name, default)
     try:
         config = dict(env.email_url_config(url))
-    except (ImproperlyConfigured, ValueError) as error:
+    except (ImproperlyConfigured, ValueError):
+        # `from None`: the message of urllib quotes the part that it could not read, which may hold the password.
         raise ImproperlyConfigured(
-            f"{name} has the scheme {urlsplit(url).scheme!r}; expected smtp+tls://USER:PASSWORD@HOST:587, "
-            "smtp+ssl://…, smtp://…, filemail:///FOLDER, consolemail:// or dummymail://."
-        ) from error
+            f"{name} cannot be read as the URL of a mail server. Expected smtp+tls://USER:PASSWORD@HOST:587, "
+            "smtp+ssl://…, smtp://…, filemail:///FOLDER, consolemail:// or dummymail:// (percent-encode what is "
+            "special in a password)."
+        ) from None
     if config.get("EMAIL_FILE_PATH"):  # which the library takes for a relative one
         config["EMAIL_FILE_PATH"] = unquote(urlsplit(url).path)
     return config

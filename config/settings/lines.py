@@ -30,6 +30,8 @@ def email_settings(config: dict[str, Any]) -> dict[str, Any]:
     """The EMAIL_* settings that an e-mail URL stands for, in the form that this line of Django reads."""
     # A mail server that hangs must not hold a visitor for longer than this, in seconds.
     config = {"EMAIL_TIMEOUT": 5} | config
+    if config["EMAIL_BACKEND"] == "django.core.mail.backends.console.EmailBackend":
+        config["EMAIL_BACKEND"] = "config.mail.EmailBackend"
     if django.VERSION < (6, 1):
         return config
     named = {

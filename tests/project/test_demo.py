@@ -87,6 +87,26 @@ def test_events_have_a_weekly_rhythm(empty: Site) -> None:
     assert min(days[day] for day in "12345") > max(days[day] for day in "06")
 
 
+def test_three_that_seed_at_once_do_not_seed_twice(empty: Site) -> None:
+    runs = [empty.start("seed_demo", "--if-empty", "--events=3000") for _ in range(3)]
+    said = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], said
+    assert counts(empty)["analytics"] == 3000
+
+
+def test_person_whose_address_a_visitor_has_taken_is_left_out(empty: Site) -> None:
+    code = "from apps.users.models import User; User.objects.create_user('early', 'priya.raman@example.com', 'x')"
+    empty.manage("shell", "--verbosity=0", "--command", code)
+    empty.manage("seed_demo", "--events=10")
+    assert counts(empty)["users"] == 24
+
+
+def test_mail_on_the_console_can_be_copied(empty: Site) -> None:
+    link = "http://127.0.0.1:8000/users/confirm/?token=" + "x=" * 60
+    code = f"from django.core.mail import send_mail; send_mail('Hello', {link!r}, None, ['a@example.com'])"
+    assert link in empty.manage("shell", "--verbosity=0", "--command", code)
+
+
 def test_filled_database_is_left_alone_with_if_empty(empty: Site) -> None:
     empty.manage("seed_demo", "--events=10")
     with closing(sqlite3.connect(empty.var / "blog.sqlite3")) as database, database:

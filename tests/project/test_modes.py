@@ -1,5 +1,6 @@
 """DEBUG, DEMO and production: what each refuses, and what each shows."""
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -72,10 +73,11 @@ def test_log_level_may_be_in_small_letters(site: Site) -> None:
     assert "ERROR" in site.manage("shell", "--verbosity=0", "--command", code)
 
 
-def test_mail_url_of_an_unknown_scheme_is_refused_without_its_password(site: Site) -> None:
-    site.env["EMAIL_URL"] = "smpt://user:s3cr3t@host"
+@pytest.mark.parametrize("url", ["smpt://user:s3cr3t@host", "smtp://u:s3cr3t/x@host:587", "smtp://u:s3cr3t[@host:25"])
+def test_mail_url_that_cannot_be_read_is_refused_without_its_password(site: Site, url: str) -> None:
+    site.env["EMAIL_URL"] = url
     said = site.manage("check", status=1)
-    assert "EMAIL_URL has the scheme 'smpt'; expected smtp+tls://USER:PASSWORD@HOST:587" in said
+    assert "EMAIL_URL cannot be read as the URL of a mail server. Expected smtp+tls://USER:PASSWORD@HOST:587" in said
     assert "s3cr3t" not in said
 
 
@@ -98,6 +100,26 @@ def test_production_is_https_only_but_for_the_health_checks(production: Site) ->
     assert ask(production, "/users/login/", secure=False).startswith("301 https://example.com/users/login/")
     assert ask(production, "/healthz", secure=False).startswith("200")
     assert "max-age=31536000; includeSubDomains; preload" in ask(production, "/healthz")
+
+
+def test_page_is_served_while_developing_with_the_toolbar(site: Site) -> None:
+    site.env |= {"DEMO": "off", "DEBUG": "on"}
+    site.manage("migrate_all", "--verbosity=0")
+    code = (
+        "from django.test import Client;"
+        "r = Client(headers={'host': 'localhost'}).get('/');"
+        "print(r.status_code, b'djDebug' in r.content, b'class=\"ledger' in r.content)"
+    )
+    assert "200 True True" in site.manage("shell", "--verbosity=0", "--command", code)
+
+
+def test_relative_var_dir_is_one_of_the_project_wherever_one_stands(site: Site) -> None:
+    code = "from django.conf import settings; print(settings.VAR_DIR)"
+    site.env["VAR_DIR"] = "var/of the tests"
+    try:
+        assert str(site.root / "var/of the tests") in site.manage("shell", "--verbosity=0", "--command", code)
+    finally:
+        shutil.rmtree(site.root / "var/of the tests", ignore_errors=True)
 
 
 def test_header_of_a_trusted_proxy_says_https(production: Site) -> None:

@@ -18,6 +18,12 @@ LEGACY = Cluster("legacy", primary="legacy_db", apps=("legacy",), url="T_LEGACY_
 SERVER = "postgres://app:s3cr%40t@db.example.com:5433/blog"
 
 
+@pytest.fixture(autouse=True)
+def mysqlclient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were installed: only its presence is looked at here."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+
+
 def one(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
     return build([cluster], tmp_path)[0]
 
@@ -25,7 +31,7 @@ def one(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
 def test_unset_url_is_a_private_sqlite_file_with_one_replica_alias(tmp_path: Path) -> None:
     databases, clusters = build([BLOG], tmp_path / "var")
     file = tmp_path / "var" / "blog.sqlite3"
-    assert databases["default"]["NAME"] == str(file)
+    assert databases["default"]["NAME"] == f"file:{file}?mode=rw"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert clusters[0].replicas == ("t_replica_1",)
@@ -33,7 +39,7 @@ def test_unset_url_is_a_private_sqlite_file_with_one_replica_alias(tmp_path: Pat
 
 def test_replica_of_a_sqlite_file_is_the_same_file_and_refuses_writes(tmp_path: Path) -> None:
     databases = one(BLOG, tmp_path / "a folder with ? and #")
-    with sqlite3.connect(databases["default"]["NAME"]) as primary:
+    with sqlite3.connect(databases["default"]["NAME"], uri=True) as primary:
         primary.execute("CREATE TABLE t (id)")
     primary.close()
     replica = sqlite3.connect(databases["t_replica_1"]["NAME"], uri=True)
@@ -115,6 +121,7 @@ def test_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         ("redis://app:s3cr3t@host/0", "does not begin with a known scheme"),
         ("postgres://app:s3cr3t@host:54x2/blog", "cannot be read as a URL"),
         ("postgres://app:s3cr3t@[host/blog", "cannot be read as a URL"),
+        ("postgres://app:s3cr3t/x@host/blog", "cannot be read as a URL"),
         ("postgres://app:s3cr3t@host", "has no NAME"),
         ("mysql://app:s3cr3t@/legacy", "has no HOST"),
         ("postgres:///", "has no NAME and no HOST"),
@@ -149,6 +156,20 @@ def test_server_replica_of_a_sqlite_primary_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setenv("T_REPLICA_URLS", SERVER)
     with pytest.raises(ImproperlyConfigured, match="another engine"):
         one(BLOG, tmp_path)
+
+
+def test_vanished_sqlite_file_is_not_made_anew(tmp_path: Path) -> None:
+    name = one(BLOG, tmp_path)["default"]["NAME"]
+    (tmp_path / "blog.sqlite3").unlink()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        sqlite3.connect(name, uri=True).execute("SELECT 1 FROM sqlite_master")
+    assert not (tmp_path / "blog.sqlite3").exists()
+
+
+def test_mysql_url_without_its_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match="X names a MySQL server, for which mysqlclient is not installed"):
+        parse_url("X", "mysql://app:pw@host/legacy")
 
 
 def test_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:

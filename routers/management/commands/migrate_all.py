@@ -34,12 +34,16 @@ class Command(BaseCommand):
         parser.add_argument("--app", action="append", metavar="LABEL", help="Only this app. Repeatable.")
         parser.add_argument("--plan", action="store_true", help="Show what would be done, and do nothing.")
         parser.add_argument("--check", action="store_true", help="Exit with 1 if anything is pending; do nothing.")
+        parser.add_argument(
+            "--fake-initial", action="store_true", help="As migrate has it: tables that exist count as made."
+        )
         parser.add_argument("--lock-timeout", type=float, default=60.0, help="Seconds to wait for another run.")
 
     def handle(self, **options: Any) -> None:
         self.apps: list[str] = _checked_apps(options["app"] or [])
         aliases = _chosen_aliases(options["database"] or [], self.apps)
         self.lock_timeout, self.verbosity = options["lock_timeout"], options["verbosity"]
+        self.fake_initial = options["fake_initial"]
         work = self._show if options["plan"] or options["check"] else self._migrate
         failed, pending = [], 0
         for alias in aliases:
@@ -78,7 +82,8 @@ class Command(BaseCommand):
             for labels in [[app] for app in asked] or [[]]:
                 call_command(
                     "migrate", *labels, database=connection.alias, interactive=False,
-                    verbosity=max(self.verbosity - 1, 0), stdout=self.stdout, stderr=self.stderr,
+                    fake_initial=self.fake_initial, verbosity=max(self.verbosity - 1, 0),
+                    stdout=self.stdout, stderr=self.stderr,
                 )  # fmt: skip
         still_pending = {migration.app_label for migration in _plan(connection, [])}
         if missing := _missing_tables(connection, still_pending):

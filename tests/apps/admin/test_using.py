@@ -140,6 +140,7 @@ def test_admin_of_a_shared_app_has_to_say_its_alias(settings: Any) -> None:
     page.using = "users_db"
     assert page.check() == []
     assert page.database_alias == "users_db"
+    assert "forms cannot tell which one is meant" in page.view_only_because
 
 
 def test_site_makes_every_admin_one_for_several_databases() -> None:

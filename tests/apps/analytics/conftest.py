@@ -18,7 +18,7 @@ from django.conf import settings
 from apps.analytics import services
 from apps.analytics.models import AnalyticsEvent
 from apps.analytics.recorder import recorder
-FILE = settings.DATABASES["analytics_db"]["NAME"]
+FILE = str(settings.VAR_DIR / "analytics.sqlite3")
 
 def written():
     with sqlite3.connect(FILE) as database:

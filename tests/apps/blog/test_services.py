@@ -125,3 +125,13 @@ def test_deleting_a_post_deletes_its_comments() -> None:
     other = CommentFactory.create(post=PostFactory.create())
     services.delete_post(post=comment.post)
     assert list(Comment.objects.all()) == [other]
+
+
+def test_post_that_was_deleted_meanwhile_can_be_neither_edited_nor_commented_on() -> None:
+    post = write()
+    Post.objects.get().delete()
+    with pytest.raises(Post.DoesNotExist):
+        rewrite(post)
+    with pytest.raises(Post.DoesNotExist):
+        services.add_comment(post=post, author_id=1, content="Too late")
+    assert not Comment.objects.exists()

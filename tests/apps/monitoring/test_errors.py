@@ -3,12 +3,13 @@
 import logging
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import OperationalError, connections, router
+from django.db import DatabaseError, OperationalError, connections, router
 from django.test import Client
 from django.utils.functional import SimpleLazyObject
 
@@ -201,3 +202,21 @@ def test_log_line_without_a_database_has_a_dash() -> None:
     made = record()
     made.exc_info = sys.exc_info()
     assert filtered(made) == "-"
+
+
+@pytest.mark.django_db(databases=["default"])
+def test_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"this is no database" * 100)
+    connection = connections["default"].copy()
+    connection.settings_dict = {**connection.settings_dict, "NAME": str(tmp_path / "x")}
+    with pytest.raises(DatabaseError) as caught:
+        connection.cursor().execute("SELECT 1 FROM sqlite_master")
+    connection.close()
+    assert is_outage(caught.value)
+
+
+def test_form_in_an_encoding_that_no_form_has_is_a_400_in_our_own_words(client: Client) -> None:
+    kind = "application/x-www-form-urlencoded; charset=iso-8859-1"
+    response = client.post("/users/login/", "username=x", content_type=kind)
+    assert response.status_code == 400
+    assert "That request makes no sense" in response.content.decode()

@@ -6,11 +6,16 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from apps.demo import seeding
 from apps.pages.services import refresh_figures
+from routers.locks import migration_lock
+from routers.topology import topology
+
+WAIT_SECONDS = 600
 
 
 class Command(BaseCommand):
@@ -35,11 +40,15 @@ class Command(BaseCommand):
         for name, least in (("users", 1), ("posts", 0), ("events", 0)):
             if options[name] < least:
                 raise CommandError(f"--{name} is {options[name]}; it must be at least {least}.")
-        if options["reset"]:
-            _reset(ask=not options["no_input"])
-        parts = seeding.unfinished_parts() if options["if_empty"] else {"users", "blog", "analytics"}
-        if parts:
-            self._seed(parts, options)
+        if options["reset"] and not (options["no_input"] or _agreed()):
+            raise CommandError("Nothing was deleted.")
+        # One run at a time: what is missing is counted first and written later.
+        with migration_lock(connections[topology().managed_aliases()[0]], timeout=WAIT_SECONDS):
+            if options["reset"]:
+                seeding.delete_everything()
+            parts = seeding.unfinished_parts() if options["if_empty"] else {"users", "blog", "analytics"}
+            if parts:
+                self._seed(parts, options)
 
     def _seed(self, parts: set[str], options: dict[str, Any]) -> None:
         users, posts, events = options["users"], options["posts"], options["events"]
@@ -55,12 +64,6 @@ class Command(BaseCommand):
                     task = bars.add_task(part, total=total)
                     seed(partial(bars.advance, task))
         refresh_figures()
-
-
-def _reset(*, ask: bool) -> None:
-    if ask and not _agreed():
-        raise CommandError("Nothing was deleted.")
-    seeding.delete_everything()
 
 
 def _agreed() -> bool:
