@@ -14,6 +14,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 env = FileAwareEnv()
 if _file := os.environ.get("ENV_FILE", str(BASE_DIR / ".env")):
+    if "ENV_FILE" in os.environ and not Path(_file).is_file():
+        raise ImproperlyConfigured(
+            f"ENV_FILE names {_file}, which is not a file. Correct it, or leave it unset for .env."
+        )
     env.read_env(_file)
 
 

@@ -102,6 +102,11 @@ def test_production_is_https_only_but_for_the_health_checks(production: Site) ->
     assert "max-age=31536000; includeSubDomains; preload" in ask(production, "/healthz")
 
 
+def test_env_file_that_is_not_there_is_named(site: Site) -> None:
+    site.env["ENV_FILE"] = "/nowhere/env"
+    assert "ENV_FILE names /nowhere/env, which is not a file." in site.manage("check", status=1)
+
+
 def test_page_is_served_while_developing_with_the_toolbar(site: Site) -> None:
     site.env |= {"DEMO": "off", "DEBUG": "on"}
     site.manage("migrate_all", "--verbosity=0")
