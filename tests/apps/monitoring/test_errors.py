@@ -208,9 +208,10 @@ def test_log_line_without_a_database_has_a_dash() -> None:
 def test_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"this is no database" * 100)
     connection = connections["default"].copy()
-    connection.settings_dict = {**connection.settings_dict, "NAME": str(tmp_path / "x")}
-    with pytest.raises(DatabaseError) as caught:
-        connection.cursor().execute("SELECT 1 FROM sqlite_master")
+    # Without the statements that are sent while connecting: after one that fails, nobody closes the file.
+    connection.settings_dict = {**connection.settings_dict, "NAME": str(tmp_path / "x"), "OPTIONS": {}}
+    with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM sqlite_master")
     connection.close()
     assert is_outage(caught.value)
 
