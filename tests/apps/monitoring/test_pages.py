@@ -180,4 +180,4 @@ def test_form_without_a_token_gets_a_page_of_ours_that_asks_no_database() -> Non
     assert response.status_code == 403
     assert "The form was not accepted" in text
     assert not re.search("<style|<script| style=", text)
-    assert {template.name for template in response.templates} == {"403_csrf.html"}
+    assert {template.name for template in response.templates} == {"403_csrf.html", "_bare.html"}
