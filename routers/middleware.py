@@ -7,11 +7,15 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from routers.health import prober
 from routers.state import routing_state
 
 
 class RoutingMiddleware:
-    """Gives each request a routing state of its own. Goes before every middleware that queries a database."""
+    """Gives each request a routing state of its own, and starts the prober of databases with the first one.
+
+    Goes before every middleware that queries a database.
+    """
 
     sync_capable = True
     async_capable = True
@@ -23,6 +27,7 @@ class RoutingMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        prober.ensure_started()
         if self.is_async:
             return self._async_call(request)
         with routing_state():

@@ -2,10 +2,13 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+
+from config.settings.databases import owner_variable
 
 ROOT = Path(settings.BASE_DIR)
 READERS = {"text", "flag", "number", "choice", "words", "required_secret", "email_settings"}
@@ -20,7 +23,7 @@ def variables_read() -> set[str]:
                 found |= {str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant)}
             if isinstance(node, ast.keyword) and node.arg in ("url", "replica_urls"):
                 found |= {str(node.value.value)} if isinstance(node.value, ast.Constant) else set()
-    return found - {""}
+    return (found | {owner_variable(cluster) for cluster in settings.CLUSTERS if not cluster.read_only}) - {""}
 
 
 def documented() -> dict[str, str]:
@@ -33,9 +36,11 @@ def test_env_example_lists_every_variable_and_no_other() -> None:
 
 def test_env_example_says_something_about_each_variable() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
-    for number, line in enumerate(lines):
-        if re.match(r"#[A-Z_]+=", line) and not line.startswith("#USERS_REPLICA_URLS"):
-            assert lines[number - 1].startswith("# ") or lines[number - 1].startswith("#READ_REPLICA"), line
+    for before, line in pairwise(lines):
+        if re.match(r"#[A-Z_]+=", line):
+            # Its own comment, or that of those of one kind which it follows.
+            kind = "_".join(re.findall(r"[A-Z]+", line)[-2:])
+            assert before.startswith("# ") or re.match(rf"#\w*{kind}=", before) or "PROBE" in line, line
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from config.settings import lines
 from config.settings.databases import (  # noqa: F401 - these are settings
     CLUSTERS,
     CLUSTERS_FILE,
+    DATABASE_PROBE,
     DATABASE_ROUTERS,
     DATABASES,
+    OWNER_DATABASES,
     VAR_DIR,
 )
 from config.settings.environment import BASE_DIR, choice, email_settings, flag, number, text, words
@@ -113,6 +115,7 @@ CSRF_FAILURE_VIEW = "apps.monitoring.views.csrf_failure"
 # Five failures for one name from one address, then a pause of 15 minutes. One address that tries many names is not
 # stopped: axes has one limit for all parameters, and five for an address would lock out whole offices.
 AXES_CLIENT_IP_CALLABLE = "apps.monitoring.addresses.client_address"
+AXES_USERNAME_CALLABLE = "apps.users.attempts.tried_name"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -140,6 +143,9 @@ for _name, _value in lines.email_settings(
     email_settings("EMAIL_URL", "smtp://localhost:25" if PRODUCTION else "consolemail://")
 ).items():
     globals()[_name] = _value
+
+# Web processes in all, over all machines: with the pools' size, what the servers' max_connections have to allow for.
+WEB_PROCESSES = number("WEB_PROCESSES", 2)
 
 SOURCE_URL = text("SOURCE_URL")
 SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.settings.environment import BASE_DIR, env, text
+from config.settings.environment import BASE_DIR, env, number, text
 from routers.topology import Cluster
 
 CLUSTERS_FILE = "config/settings/databases.py"
@@ -36,34 +36,40 @@ DECLARED = (
 
 ENGINES = {
     "sqlite": "django.db.backends.sqlite3",
-    "postgres": "django.db.backends.postgresql",
-    "postgresql": "django.db.backends.postgresql",
-    "mysql": "django.db.backends.mysql",
+    "postgres": "routers.backends.postgresql",
+    "postgresql": "routers.backends.postgresql",
+    "mysql": "routers.backends.mysql",
 }
 EXPECTED = (
     "Expected postgres://USER:PASSWORD@HOST:5432/NAME, mysql://USER:PASSWORD@HOST:3306/NAME "
     "or sqlite:////ABSOLUTE/PATH.sqlite3 (percent-encode what is special in a password)."
 )
-# Options of every connection to a server; a URL's own options win.
+# Options of every connection to a server; a URL's own options win. (libpq takes a connect_timeout of 1 for 2.)
 SERVER_OPTIONS: dict[str, dict[str, Any]] = {
-    "django.db.backends.postgresql": {"connect_timeout": 2},
-    "django.db.backends.mysql": {"connect_timeout": 2, "charset": "utf8mb4"},
+    ENGINES["postgres"]: {"connect_timeout": 2},
+    ENGINES["mysql"]: {"connect_timeout": 2, "charset": "utf8mb4"},
 }
 # A session that refuses writes itself, whatever way they come. (Whoever may connect may also take it back; what a role
 # may not do, only its privileges say.)
 READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
-    "django.db.backends.postgresql": {"options": "-c default_transaction_read_only=on"},
-    "django.db.backends.mysql": {"init_command": "SET SESSION TRANSACTION READ ONLY"},
+    ENGINES["postgres"]: {"options": "-c default_transaction_read_only=on"},
+    ENGINES["mysql"]: {"init_command": "SET SESSION TRANSACTION READ ONLY"},
 }
+# Seconds that a visitor waits for a connection when all of the pool's are taken.
+POOL_WAIT = 0.5
+VERIFYING = ("VERIFY_IDENTITY", "VERIFY_CA")
 
 
-def build(declared: Iterable[Cluster], var: Path) -> tuple[dict[str, dict[str, Any]], tuple[Cluster, ...]]:
+Databases = dict[str, dict[str, Any]]
+
+
+def build(declared: Iterable[Cluster], var: Path) -> tuple[Databases, tuple[Cluster, ...]]:
     """Read each cluster's URLs from the environment.
 
     Returns DATABASES and the clusters with their replica aliases filled in: READ_REPLICA_URLS gives read_replica_1,
     read_replica_2 and so on. Raises ImproperlyConfigured, naming the variable and never a password.
     """
-    databases: dict[str, dict[str, Any]] = {}
+    databases: Databases = {}
     clusters = []
     for cluster in declared:
         primary = _primary(cluster, var)
@@ -73,6 +79,24 @@ def build(declared: Iterable[Cluster], var: Path) -> tuple[dict[str, dict[str, A
     # Django insists on an alias of this name; empty means that nothing lives there.
     databases.setdefault("default", {})
     return databases, tuple(clusters)
+
+
+def owners(clusters: Iterable[Cluster], databases: Databases) -> Databases:
+    """The connections by which servers are migrated, by alias: the account of DATABASE_OWNER_URL (for DATABASE_URL, and
+    so on), else the alias's own; without a pool and without the limits that are made for visitors.
+
+    Raises ImproperlyConfigured when the owner's URL leads to another database than the application's.
+    """
+    ours = [cluster for cluster in clusters if not cluster.read_only]
+    return {
+        cluster.primary: _owner(cluster, databases[cluster.primary])
+        for cluster in ours
+        if databases[cluster.primary]["ENGINE"] != ENGINES["sqlite"]
+    }
+
+
+def owner_variable(cluster: Cluster) -> str:
+    return f"{cluster.url.removesuffix('_URL')}_OWNER_URL"
 
 
 def parse_url(variable: str, url: str) -> dict[str, Any]:
@@ -89,12 +113,25 @@ def parse_url(variable: str, url: str) -> dict[str, Any]:
         )
     config = _server(variable, url)
     config["OPTIONS"] = SERVER_OPTIONS[config["ENGINE"]] | config.get("OPTIONS", {})
-    return {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, **config}
+    if scheme == "mysql":
+        config["OPTIONS"] = _mysql_tls(variable, config["OPTIONS"])
+    return config
+
+
+def for_visitors(config: dict[str, Any]) -> dict[str, Any]:
+    """With a limit to what a statement may take, and with connections that outlive the request."""
+    limits = {"TIMEOUT": max(number("DATABASE_TIMEOUT", 3), 1)}
+    if config["ENGINE"] == ENGINES["postgres"]:
+        pool = {"min_size": 0, "max_size": max(number("DATABASE_POOL_SIZE", 8), 1), "timeout": POOL_WAIT}
+        return limits | config | {"OPTIONS": {"pool": pool} | config["OPTIONS"]}
+    if config["ENGINE"] == ENGINES["mysql"]:
+        return limits | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True} | config
+    return config
 
 
 def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
     url = text(cluster.url)
-    config = parse_url(cluster.url, url) if url else _sqlite(str(var / f"{cluster.name}.sqlite3"))
+    config = for_visitors(parse_url(cluster.url, url)) if url else _sqlite(str(var / f"{cluster.name}.sqlite3"))
     if config["ENGINE"] == ENGINES["sqlite"]:
         _create_private(cluster.url, _sqlite_file(config))
         if cluster.read_only:
@@ -108,7 +145,7 @@ def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
 def _replicas(cluster: Cluster, primary: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not cluster.replica_urls:
         return {}
-    configs = [parse_url(cluster.replica_urls, url) for url in text(cluster.replica_urls).split()]
+    configs = [for_visitors(parse_url(cluster.replica_urls, url)) for url in text(cluster.replica_urls).split()]
     if any(config["ENGINE"] != primary["ENGINE"] for config in configs):
         raise ImproperlyConfigured(
             f"{cluster.replica_urls} names a database of another engine than {cluster.url}; "
@@ -121,6 +158,17 @@ def _replicas(cluster: Cluster, primary: dict[str, Any]) -> dict[str, dict[str, 
         f"{prefix}_{number}": config | {"TEST": {"MIRROR": cluster.primary}}
         for number, config in enumerate(configs, start=1)
     }
+
+
+def _owner(cluster: Cluster, primary: dict[str, Any]) -> dict[str, Any]:
+    variable = owner_variable(cluster)
+    config = parse_url(variable, text(variable) or text(cluster.url))
+    if (config["ENGINE"], config["NAME"]) != (primary["ENGINE"], primary["NAME"]):
+        raise ImproperlyConfigured(
+            f"{variable} leads to the database {config['NAME']!r}, but {cluster.url} to {primary['NAME']!r}. "
+            "The owner's account migrates the tables that the application's reads and writes."
+        )
+    return config
 
 
 def _sqlite(path: str) -> dict[str, Any]:
@@ -169,6 +217,27 @@ def _server(variable: str, url: str) -> dict[str, Any]:
     return config
 
 
+def _mysql_tls(variable: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The URL's ssl_ca, ssl_cert, ssl_key and ssl_mode as the driver wants them.
+
+    Modes that do not verify are refused: with some client libraries they connect in plaintext to a server without TLS.
+    """
+    files = {name: options[f"ssl_{name}"] for name in ("ca", "cert", "key") if f"ssl_{name}" in options}
+    mode = options.get("ssl_mode", VERIFYING[0])
+    if not files and "ssl_mode" not in options:
+        return options
+    if "ca" not in files or mode not in VERIFYING:
+        raise ImproperlyConfigured(
+            f"{variable} asks for TLS, but not for a server that proves who it is. Say ssl_ca=/PATH/ca.pem, and "
+            f"ssl_mode={VERIFYING[0]} (the default) or {VERIFYING[1]}."
+        )
+    for name, path in files.items():
+        if not Path(path).is_file():
+            raise ImproperlyConfigured(f"{variable} says ssl_{name}={path}, which is not a file.")
+    rest = {name: value for name, value in options.items() if not name.startswith("ssl_")}
+    return rest | {"ssl": files, "ssl_mode": mode}
+
+
 def _create_private(variable: str, path: Path) -> None:
     """Make the file before SQLite does, so that it is never readable by others."""
     try:
@@ -184,4 +253,7 @@ def _create_private(variable: str, path: Path) -> None:
 
 VAR_DIR = (BASE_DIR / Path(text("VAR_DIR", "var")).expanduser()).resolve()
 DATABASES, CLUSTERS = build(DECLARED, VAR_DIR)
+OWNER_DATABASES = owners(CLUSTERS, DATABASES)
+# The account by which the health prober looks at PostgreSQL servers; empty: each alias's own.
+DATABASE_PROBE = {"USER": text("DATABASE_PROBE_USER"), "PASSWORD": text("DATABASE_PROBE_PASSWORD")}
 DATABASE_ROUTERS = ["routers.central.DatabaseRouter"]

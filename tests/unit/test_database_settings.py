@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.settings.databases import DECLARED, ENGINES, build, parse_url
+from config.settings.databases import DECLARED, ENGINES, build, owners, parse_url
 from config.settings.environment import text
 from routers.topology import Cluster
 
@@ -176,6 +176,69 @@ def test_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(ImproperlyConfigured, match="Set T_DATABASE_URL to a database that can, or VAR_DIR to a folder"):
         one(BLOG, tmp_path / "file" / "var")
+
+
+def test_server_of_visitors_has_a_pool_and_a_limit_to_what_a_statement_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    monkeypatch.setenv("DATABASE_TIMEOUT", "7")
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "3")
+    config = one(BLOG, tmp_path)["default"]
+    assert config["TIMEOUT"] == 7
+    assert config["OPTIONS"]["pool"] == {"min_size": 0, "max_size": 3, "timeout": 0.5}
+    assert "CONN_MAX_AGE" not in config, "Django refuses both"
+
+
+def test_mysql_of_visitors_is_persistent_with_health_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_LEGACY_URL", "mysql://app:pw@host/legacy")
+    config = one(LEGACY, tmp_path)["legacy_db"]
+    assert (config["TIMEOUT"], config["CONN_MAX_AGE"], config["CONN_HEALTH_CHECKS"]) == (3, 60, True)
+    assert "pool" not in config["OPTIONS"]
+
+
+def test_owner_has_an_account_of_its_own_and_no_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    monkeypatch.setenv("T_DATABASE_OWNER_URL", SERVER.replace("app:s3cr%40t", "owner:other"))
+    found = owners([BLOG], one(BLOG, tmp_path))["default"]
+    assert (found["USER"], found["PASSWORD"]) == ("owner", "other")
+    assert "TIMEOUT" not in found
+    assert "pool" not in found["OPTIONS"]
+
+
+def test_without_an_owner_url_the_application_owns_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    assert owners([BLOG], one(BLOG, tmp_path))["default"]["USER"] == "app"
+
+
+def test_sqlite_file_and_read_only_cluster_have_no_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_LEGACY_URL", "mysql://app:pw@host/legacy")
+    assert owners([BLOG, LEGACY], build([BLOG, LEGACY], tmp_path)[0]) == {}
+
+
+def test_owner_of_another_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    monkeypatch.setenv("T_DATABASE_OWNER_URL", "postgres://owner:s3cr3t@db.example.com/users")
+    with pytest.raises(ImproperlyConfigured, match="T_DATABASE_OWNER_URL leads to the database 'users', but T_DATABAS"):
+        owners([BLOG], one(BLOG, tmp_path))
+
+
+def test_mysql_with_a_ca_verifies_the_server_and_its_name(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    options = parse_url("X", f"mysql://app:pw@host/legacy?ssl_ca={tmp_path}/ca.pem")["OPTIONS"]
+    assert (options["ssl"], options["ssl_mode"]) == ({"ca": f"{tmp_path}/ca.pem"}, "VERIFY_IDENTITY")
+    assert "ssl_ca" not in options
+
+
+@pytest.mark.parametrize("query", ["ssl_mode=REQUIRED", "ssl_mode=REQUIRED&ssl_ca=/ca.pem", "ssl_cert=/cert.pem"])
+def test_mysql_with_tls_that_verifies_nothing_is_refused(query: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X asks for TLS, but not for a server that proves who it is"):
+        parse_url("X", f"mysql://app:pw@host/legacy?{query}")
+
+
+def test_ca_that_is_no_file_is_named() -> None:
+    with pytest.raises(ImproperlyConfigured, match="X says ssl_ca=/nowhere, which is not a file"):
+        parse_url("X", "mysql://app:pw@host/legacy?ssl_ca=/nowhere")
 
 
 def test_without_a_cluster_on_it_default_is_empty(tmp_path: Path) -> None:

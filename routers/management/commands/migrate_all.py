@@ -6,13 +6,14 @@ from typing import Any
 from django.apps import apps
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.migrations.loader import MigrationLoader
 
 from routers.locks import LockTimeout, migration_lock
+from routers.owners import as_owner
 from routers.topology import declared_in, topology
 
 
@@ -48,7 +49,8 @@ class Command(BaseCommand):
         failed, pending = [], 0
         for alias in aliases:
             try:
-                pending += work(connections[alias])
+                with as_owner(alias) as connection:
+                    pending += work(connection)
             except (DatabaseError, LockTimeout, MigrationSchemaMissing) as error:
                 failed.append(alias)
                 self.stderr.write(self.style.ERROR(f"{alias}: {str(error).strip()}"))
