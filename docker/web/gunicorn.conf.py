@@ -1,0 +1,14 @@
+"""How gunicorn serves the site in its container."""
+
+import os
+
+bind = "0.0.0.0:8000"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+# As many as the pool of each database has connections.
+threads = int(os.environ.get("WEB_THREADS", "8"))
+# The file system is read only, and a heartbeat has no business on a disk.
+worker_tmp_dir = "/dev/shm"  # noqa: S108
+# After SIGTERM no request is accepted, and those under way have so many seconds. Compose waits a little longer.
+graceful_timeout = 30
+loglevel = "warning"
