@@ -16,13 +16,19 @@ ROLES = (
 REPLICAS = ("replica", "replica2")
 
 
+def put(path: Path, value: str, mode: int) -> None:
+    """Under another name first: a boot that is interrupted leaves no half of a password."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.write_text(value)
+    fresh.chmod(mode)
+    fresh.rename(path)
+
+
 def secret(name: str) -> str:
     path = ALL / name
     if not path.exists():
-        # Under another name first: a boot that is interrupted leaves no half of a password.
-        fresh = path.with_suffix(".new")
-        fresh.write_text(secrets.token_urlsafe(32))
-        fresh.rename(path)
+        put(path, secrets.token_urlsafe(32), 0o400)
     return path.read_text()
 
 
@@ -34,10 +40,8 @@ def postgres(role: str, *hosts: str) -> str:
 
 def give(service: str, files: dict[str, str]) -> None:
     for name, value in files.items():
-        path = Path("/secrets", service, name)
         # The services run as different users; that nobody else has the volume is what protects it.
-        path.write_text(value)
-        path.chmod(0o444)
+        put(Path("/secrets", service, name), value, 0o444)
 
 
 def main() -> None:
