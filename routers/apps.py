@@ -9,8 +9,12 @@ class RoutersConfig(AppConfig):
     name = "routers"
 
     def ready(self) -> None:
+        from routers.capacity import check_capacity
         from routers.checks import check_topology
+        from routers.drift import check_drift
         from routers.guards import guard_connection
 
         checks.register(check_topology, checks.Tags.models)
+        checks.register(check_drift, checks.Tags.database)
+        checks.register(check_capacity, checks.Tags.database, deploy=True)
         connection_created.connect(guard_connection, dispatch_uid="routers.guards")

@@ -8,12 +8,15 @@ from typing import Any
 from django.db.backends.mysql import base
 
 from routers.backends.breaker import AsksBreaker
+from routers.backends.mysql.validation import DatabaseValidation
 
 # The server shall be the first to end a statement, because its error says why; this side gives up a second later.
 GRACE = 1
 
 
 class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
+    validation_class = DatabaseValidation
+
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         if self.timeout:
