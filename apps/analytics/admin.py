@@ -7,6 +7,8 @@ from routers.admin import MultiDBModelAdmin
 class _LongTableAdmin(MultiDBModelAdmin):
     """For tables of millions of rows: newest first by the primary key, and counted no more often than it must be."""
 
+    # The server would refuse it: docker/postgres/roles.sql gives the site's role SELECT and INSERT only.
+    view_only_because = "View only: what has happened stays as it was recorded."
     ordering = ("-id",)
     show_full_result_count = False
 
@@ -27,6 +29,7 @@ class UserActivityAdmin(_LongTableAdmin):
 
 @admin.register(AnalyticsReport)
 class AnalyticsReportAdmin(MultiDBModelAdmin):
+    view_only_because = "View only: reports are counted from the events, by manage.py make_reports."
     list_display = ("date", "page_views", "visitors", "sign_ups")
     search_fields = ("date",)
     date_hierarchy = "date"

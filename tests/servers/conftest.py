@@ -9,16 +9,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 from pytest_django import DjangoDbBlocker
 
 from config.settings.databases import parse_url
+from routers.topology import topology
 from tests.project.conftest import Site
-from tests.servers.processes import Missing, MySQL, Postgres
+from tests.servers.processes import Missing, MySQL, Postgres, PostgresWithRoles, password_of
 
 VARIABLES = {"default": "DATABASE_URL", "users_db": "USERS_DATABASE_URL", "analytics_db": "ANALYTICS_DATABASE_URL"}
+# What docker/postgres/roles.sql calls the database of each; its accounts are named after it.
+NAMES = {"default": "blog", "users_db": "users", "analytics_db": "analytics"}
 EVENTS = 900
 Connect = Callable[[str], BaseDatabaseWrapper]
 _numbers = count(1)
@@ -26,15 +30,15 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    yield from _running(Postgres)
+    yield from running(Postgres)
 
 
 @pytest.fixture(scope="session")
 def mysql() -> Iterator[MySQL]:
-    yield from _running(MySQL)
+    yield from running(MySQL)
 
 
-def _running(kind: Callable[[], Any]) -> Iterator[Any]:
+def running(kind: Callable[[], Any]) -> Iterator[Any]:
     """The servers, for as long as the fixture lives; a test that needs them is skipped where there are none."""
     try:
         servers = kind()
@@ -95,6 +99,57 @@ def servers_site(
     site.manage("seed_demo", f"--events={EVENTS}", "--verbosity", "0")
     postgres.catch_up()
     return site
+
+
+@pytest.fixture(scope="session")
+def roles() -> Iterator[PostgresWithRoles]:
+    """A primary and a standby with the accounts of docker/postgres/roles.sql, and nobody else's databases."""
+    yield from running(PostgresWithRoles)
+
+
+@pytest.fixture(scope="session")
+def migrated_roles(roles: PostgresWithRoles, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site on them with every table, migrated by the owners and used as the application's roles; shared."""
+    site = Site(tmp_path_factory.mktemp("roles") / "var", env=roles_env(roles))
+    site.manage("migrate_all", "--verbosity", "0")
+    roles.catch_up()
+    return site
+
+
+@pytest.fixture(scope="session")
+def roles_site(migrated_roles: Site, roles: PostgresWithRoles, mysql: MySQL) -> Site:
+    """The same with the old system, which it may only read, and filled with the demo's content; shared."""
+    migrated_roles.env["LEGACY_DATABASE_URL"] = mysql.url(user="legacy_app")
+    maintenance = {"ANALYTICS_DATABASE_URL": roles.primary.url("analytics", "analytics_maintenance")}
+    by_maintenance = Site(migrated_roles.var, env=migrated_roles.env | maintenance)
+    by_maintenance.manage("seed_demo", f"--events={EVENTS}", "--verbosity", "0")
+    roles.catch_up()
+    return migrated_roles
+
+
+def roles_env(roles: PostgresWithRoles) -> dict[str, str]:
+    """The variables of a site that uses each account of docker/postgres/roles.sql for what it is there for."""
+    env = {"DATABASE_PROBE_USER": "probe", "DATABASE_PROBE_PASSWORD": password_of("probe")}
+    for alias, variable in VARIABLES.items():
+        name = NAMES[alias]
+        env[variable] = roles.primary.url(name, f"{name}_app")
+        env[variable.replace("_URL", "_OWNER_URL")] = roles.primary.url(name, f"{name}_owner")
+    for variable, name in (("READ_REPLICA_URLS", "blog"), ("USERS_REPLICA_URLS", "users")):
+        env[variable] = " ".join(standby.url(name, f"{name}_reader") for standby in roles.standbys)
+    return env
+
+
+def tables(postgres: Postgres, name: str) -> set[str]:
+    """The tables of a database, whatever schema they are in and whoever owns them."""
+    sql = "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    return {row[0] for row in postgres.query(name, sql, admin=True)}
+
+
+def tables_of_apps_on(alias: str) -> set[str]:
+    """The tables that the topology puts on an alias, and the one in which Django records migrations."""
+    here = topology().labels_on(alias)
+    models = [model for model in apps.get_models(include_auto_created=True) if not model._meta.swapped]
+    return {model._meta.db_table for model in models if model._meta.app_label in here} | {"django_migrations"}
 
 
 @pytest.fixture

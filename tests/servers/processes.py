@@ -26,13 +26,17 @@ import psycopg
 
 from apps.legacy.services import SQL_FILES, statements
 from tests.browser.conftest import free_port
+from tests.project.conftest import ROOT
 from tests.servers.keeper import identity
 
+# An account that may do what it likes with its own databases. The site's are those of the two scripts.
 USER, PASSWORD = "app", "s3cr3t"
+POSTGRES_ROLES, MYSQL_ROLES = ROOT / "docker/postgres/roles.sql", ROOT / "docker/legacy/roles.sql"
 KEEPER = Path(__file__).with_name("keeper.py")
 READY_WITHIN = 60
 OLDEST_POSTGRES = 15
 GET_POSTGRES = "apt-get install postgresql"
+GET_OPENSSL = "apt-get install openssl"
 GET_MYSQL = "apt-get install mariadb-server default-libmysqlclient-dev pkg-config, then pip install -r requirements.txt"
 
 
@@ -46,10 +50,12 @@ class Workshop:
     def __init__(self, *users: str) -> None:
         self.user = _first_known(*users) if os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="multidb-servers-"))
+        # Temporary tables, too: in the machine's own folder those of servers that start at once have met.
+        self.environment = {"PATH": os.environ.get("PATH", ""), "TMPDIR": str(self.folder)}
         # Neither our environment nor our site-packages, and a session of its own: Ctrl-C is meant for the tests.
         self.keeper = subprocess.Popen(
             [sys.executable, "-E", "-S", KEEPER, self.folder],
-            env={"PATH": os.environ.get("PATH", "")},
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,7 +67,13 @@ class Workshop:
     def run(self, *command: str | Path) -> None:
         """Run a command to its end. Raises RuntimeError with what it printed."""
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, timeout=120, **identity(self.user)
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **identity(self.user),
         )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")
@@ -88,8 +100,8 @@ class Server:
     port: int
     pid: int
 
-    def url(self, database: str) -> str:
-        return f"{self.scheme}://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str, user: str = USER) -> str:
+        return f"{self.scheme}://{user}:{password_of(user)}@127.0.0.1:{self.port}/{database}"
 
     def stop(self) -> None:
         """It goes on listening, and answers nobody."""
@@ -102,13 +114,40 @@ class Server:
         os.kill(self.pid, signal.SIGQUIT)
 
 
-class Postgres:
-    """A primary with streaming standbys. Raises Missing where there is no PostgreSQL of use."""
+class Authority:
+    """Who certifies servers: a key of its own, made by openssl in a server's folder. Raises Missing without it."""
 
-    def __init__(self, *, standbys: int = 1) -> None:
+    def __init__(self, workshop: Workshop, name: str = "authority") -> None:
+        if not _has_openssl():
+            raise Missing(f"There is no OpenSSL 3 or newer on this machine. On Debian and Ubuntu: {GET_OPENSSL}")
+        self.workshop, self.key = workshop, workshop.folder / f"{name}.key"
+        self.certificate = workshop.folder / f"{name}.pem"
+        self._request(self.certificate, self.key, f"/CN={name}", "basicConstraints=critical,CA:TRUE")
+
+    def certify(self, address: str) -> tuple[Path, Path]:
+        """The certificate and the key of a server that is reached at this IP address, and at no other."""
+        certificate, key = (self.workshop.folder / f"server.{ending}" for ending in ("pem", "key"))
+        issued_by = ("-CA", self.certificate, "-CAkey", self.key)
+        self._request(certificate, key, f"/CN={address}", f"subjectAltName=IP:{address}", *issued_by)
+        return certificate, key
+
+    def _request(self, certificate: Path, key: Path, subject: str, extension: str, *options: str | Path) -> None:
+        self.workshop.run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2",
+            "-subj", subject, "-addext", extension, "-keyout", key, "-out", certificate, *options,
+        )  # fmt: skip
+
+
+class Postgres:
+    """A primary with streaming standbys, and with `tls` certified. Raises Missing where there is nothing of use."""
+
+    streams_as = "postgres"
+
+    def __init__(self, *, standbys: int = 1, tls: bool = False) -> None:
         self.bin = _postgres_bin()
         self.workshop = Workshop("postgres", "nobody")
         try:
+            self.authority = Authority(self.workshop) if tls else None
             self.primary = self._make_primary()
             self.standbys = [self._make_standby(f"standby_{number}") for number in range(1, standbys + 1)]
         except BaseException:
@@ -126,13 +165,22 @@ class Postgres:
         self.query("postgres", f'CREATE DATABASE "{name}" OWNER {USER} TEMPLATE "{like}"', admin=True)
         return name
 
+    def connect(
+        self, database: str, *, user: str = USER, on: Server | None = None
+    ) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection past Django, to the primary or another server."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=(on or self.primary).port,
+            user=user,
+            password=password_of(user),
+            dbname=database,
+            autocommit=True,
+        )
+
     def query(self, database: str, sql: str, *, admin: bool = False, on: Server | None = None) -> list[Any]:
         """Run a statement past Django, on the primary or another server; returns its rows."""
-        server = on or self.primary
-        user = "postgres" if admin else USER
-        with psycopg.connect(
-            host="127.0.0.1", port=server.port, user=user, password=PASSWORD, dbname=database, autocommit=True
-        ) as connection:
+        with self.connect(database, user="postgres" if admin else USER, on=on) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
@@ -160,15 +208,21 @@ class Postgres:
         return server
 
     def _make_standby(self, name: str) -> Server:
-        source = f"host=127.0.0.1 port={self.primary.port} user=postgres password={PASSWORD}"
         self.workshop.run(
             self.bin / "pg_basebackup", "--pgdata", self.workshop.folder / name, "--write-recovery-conf",
-            "--create-slot", f"--slot={name}", "--checkpoint=fast", "--no-sync", "--dbname", source,
+            "--create-slot", f"--slot={name}", "--checkpoint=fast", "--no-sync",
+            "--dbname", self._address(self.primary, self.streams_as),
         )  # fmt: skip
         return self._start(name)
 
+    def _address(self, server: Server, user: str) -> str:
+        return f"host=127.0.0.1 port={server.port} user={user} password={password_of(user)} dbname=postgres"
+
     def _start(self, name: str) -> Server:
-        settings = ("fsync=off", "shared_buffers=32MB", "listen_addresses=127.0.0.1", "unix_socket_directories=")
+        settings = ["fsync=off", "shared_buffers=32MB", "listen_addresses=127.0.0.1", "unix_socket_directories="]
+        if self.authority:
+            certificate, key = self.authority.certify("127.0.0.1")
+            settings += ["ssl=on", f"ssl_cert_file={certificate}", f"ssl_key_file={key}"]
         port = free_port()
         pid = self.workshop.start(
             self.bin / "postgres", "-D", self.workshop.folder / name, "-p", str(port),
@@ -179,31 +233,60 @@ class Postgres:
         return server
 
 
-class MySQL:
-    """MariaDB or MySQL, with the old system's tables and rows. Raises Missing where there is none."""
+class PostgresWithRoles(Postgres):
+    """The same, with the site's databases and accounts as docker/postgres/roles.sql makes them."""
 
-    def __init__(self) -> None:
+    streams_as = "replicator"
+
+    def run_roles_script(self, server: Server) -> None:
+        roles = re.findall(r":'(\w+)_password'", POSTGRES_ROLES.read_text(encoding="utf-8"))
+        self.workshop.run(
+            self.bin / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
+            *(f"--set={role}_password={password_of(role)}" for role in roles),
+            "--dbname", self._address(server, "postgres"), "--file", POSTGRES_ROLES,
+        )  # fmt: skip
+
+    def _make_primary(self) -> Server:
+        server = super()._make_primary()
+        self.run_roles_script(server)
+        return server
+
+
+class MySQL:
+    """MariaDB or MySQL, with the old system's tables and rows, and the account by which the site reads them.
+
+    With `tls` it is certified. Raises Missing where there is nothing of use.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
         self.binary = _mysql_binary()
         self.workshop = Workshop("mysql", "nobody")
         try:
+            self.authority = Authority(self.workshop) if tls else None
             self._initialise()
             self.server = self._start()
-            self._load()
+            self._load(*SQL_FILES)
+            self._load(MYSQL_ROLES, legacy_app_password=password_of("legacy_app"))
         except BaseException:
             self.end()
             raise
 
-    def url(self, database: str = "legacy") -> str:
-        return self.server.url(database)
+    def url(self, database: str = "legacy", user: str = USER) -> str:
+        return self.server.url(database, user)
 
     def end(self) -> None:
         self.workshop.end()
 
-    def connect(self) -> Any:
+    def connect(self, user: str = USER, database: str = "legacy") -> Any:
         """A connection past Django."""
         # Not every machine has it, and it has no types.
         return importlib.import_module("MySQLdb").connect(
-            host="127.0.0.1", port=self.server.port, user=USER, password=PASSWORD, database="legacy", charset="utf8mb4"
+            host="127.0.0.1",
+            port=self.server.port,
+            user=user,
+            password=password_of(user),
+            database=database,
+            charset="utf8mb4",
         )
 
     def _initialise(self) -> None:
@@ -226,26 +309,37 @@ class MySQL:
         accounts.write_text(
             "CREATE DATABASE legacy CHARACTER SET utf8mb4;\n"
             f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
         )
         accounts.chmod(0o644)
+        tls = []
+        if self.authority:
+            certificate, key = self.authority.certify("127.0.0.1")
+            tls = [f"--ssl-cert={certificate}", f"--ssl-key={key}", f"--ssl-ca={self.authority.certificate}"]
         pid = self.workshop.start(
             self.binary, "--no-defaults", f"--datadir={folder / 'data'}", f"--port={port}", "--bind-address=127.0.0.1",
             f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}", f"--init-file={accounts}",
             "--skip-name-resolve", "--skip-log-bin", "--loose-mysqlx=OFF",
-            "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", log="mysql.log",
+            "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", *tls, log="mysql.log",
         )  # fmt: skip
         self.server = Server("mysql", port, pid)
         _wait_until(lambda: self.connect().close() or True, folder, "mysql")
         return self.server
 
-    def _load(self) -> None:
+    def _load(self, *files: Path, **variables: str) -> None:
         with closing(self.connect()) as connection:
             cursor = connection.cursor()
-            for file in SQL_FILES:
+            for name, value in variables.items():
+                cursor.execute(f"SET @{name} = %s", [value])
+            for file in files:
                 for statement in statements(file.read_text(encoding="utf-8")):
                     cursor.execute(statement)
             connection.commit()
+
+
+def password_of(user: str) -> str:
+    """Another one for each of the site's accounts, so that none is let in by mistake."""
+    return PASSWORD if user in (USER, "postgres") else f"{PASSWORD}-{user}"
 
 
 def _postgres_bin() -> Path:
@@ -267,7 +361,7 @@ def _postgres_folders() -> list[Path]:
         said = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False).stdout
         places.append(Path(said.strip()))
     places += Path("/usr/lib/postgresql").glob("*/bin")
-    needed = ("initdb", "postgres", "pg_basebackup")
+    needed = ("initdb", "postgres", "pg_basebackup", "psql")
     return [place for place in places if all((place / name).is_file() for name in needed)]
 
 
@@ -276,6 +370,13 @@ def _version(folder: Path) -> int:
     found = re.search(r"\d+", said)
     assert found, said
     return int(found[0])
+
+
+def _has_openssl() -> bool:
+    if shutil.which("openssl") is None:
+        return False
+    said = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=False).stdout
+    return re.match(r"OpenSSL ([3-9]|\d\d)", said) is not None
 
 
 def _mysql_binary() -> str:

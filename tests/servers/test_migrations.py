@@ -13,18 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from routers.locks import LockTimeout, migration_lock
 from routers.topology import topology
 from tests.project.conftest import Site
-from tests.servers.conftest import VARIABLES, Connect, database_name, python, site_on
+from tests.servers.conftest import VARIABLES, Connect, database_name, python, site_on, tables, tables_of_apps_on
 from tests.servers.processes import PASSWORD, MySQL, Postgres
 
 EMAIL_INDEX, SEARCH_INDEX = "users_user_email_upper", "blog_post_search"
-
-
-def tables(postgres: Postgres, name: str) -> set[str]:
-    sql = (
-        "SELECT table_name FROM information_schema.tables "
-        "WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
-    )
-    return {row[0] for row in postgres.query(name, sql, admin=True)}
 
 
 def homes_of_index(postgres: Postgres, site: Site, index: str) -> list[str]:
@@ -37,10 +29,7 @@ def homes_of_index(postgres: Postgres, site: Site, index: str) -> list[str]:
 def test_database_holds_the_tables_of_its_apps_and_no_others(
     postgres: Postgres, migrated_site: Site, alias: str
 ) -> None:
-    here = topology().labels_on(alias)
-    models = [model for model in apps.get_models(include_auto_created=True) if not model._meta.swapped]
-    expected = {model._meta.db_table for model in models if model._meta.app_label in here}
-    assert tables(postgres, database_name(migrated_site, alias)) == expected | {"django_migrations"}
+    assert tables(postgres, database_name(migrated_site, alias)) == tables_of_apps_on(alias)
 
 
 def test_no_table_stands_in_a_database_that_is_not_in_the_topology(postgres: Postgres, migrated_site: Site) -> None:
@@ -171,13 +160,17 @@ def test_index_goes_back_and_forth(postgres: Postgres, migrated_copy: Site) -> N
     assert homes_of_index(postgres, migrated_copy, EMAIL_INDEX) == ["users_db"]
 
 
-def test_app_goes_back_to_zero_and_forth(postgres: Postgres, migrated_copy: Site) -> None:
-    name = database_name(migrated_copy, "default")
-    before = tables(postgres, name)
-    migrated_copy.manage("migrate", "blog", "zero", "--database=default")
+@pytest.mark.parametrize("alias", VARIABLES)
+def test_every_app_goes_back_to_zero_and_forth(postgres: Postgres, migrated_copy: Site, alias: str) -> None:
+    name = database_name(migrated_copy, alias)
+    for label in sorted(topology().labels_on(alias)):
+        migrated_copy.manage("migrate", label, "zero", f"--database={alias}")
+        models = apps.get_app_config(label).get_models(include_auto_created=True)
+        assert not tables(postgres, name) & {model._meta.db_table for model in models}, label
     assert tables(postgres, name) == {"django_migrations"}
-    assert "default: 2 applied" in migrated_copy.manage("migrate_all", "--database=default")
-    assert tables(postgres, name) == before
+    assert f"{alias}: " in migrated_copy.manage("migrate_all", f"--database={alias}")
+    assert tables(postgres, name) == tables_of_apps_on(alias)
+    assert homes_of_index(postgres, migrated_copy, EMAIL_INDEX) == ["users_db"]
     assert homes_of_index(postgres, migrated_copy, SEARCH_INDEX) == ["default"]
 
 

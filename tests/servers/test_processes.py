@@ -5,14 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.project.conftest import ROOT
 from tests.servers import processes
-from tests.servers.processes import Missing, MySQL, Postgres, Workshop
+from tests.servers.processes import Authority, Missing, MySQL, Postgres, Workshop
 
 SCRIPT = """
 import time
@@ -41,11 +43,47 @@ def test_server_and_its_data_are_gone_after_the_run_was_killed(sign: signal.Sign
     assert not is_gone(int(pid))
     run.send_signal(sign)
     run.communicate()
-    deadline = time.monotonic() + 10
-    while Path(folder).exists() and time.monotonic() < deadline:
+    wait_until(lambda: is_gone(int(pid)) and not Path(folder).exists())
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """For temporary files, and open to the user as whom the servers run, which tmp_path is not."""
+    folder = Path(tempfile.mkdtemp(prefix="multidb-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_primary_and_standby_are_gone_after_pytest_was_killed(
+    postgres: Postgres, public_folder: Path, sign: signal.Signals
+) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "tests/servers/test_replica.py"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(public_folder)},
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(lambda: len(server_pids(public_folder)) == 2)
+    pids = server_pids(public_folder)
+    assert not any(is_gone(pid) for pid in pids)
+    run.send_signal(sign)
+    run.communicate(timeout=60)
+    wait_until(lambda: all(is_gone(pid) for pid in pids) and not [*public_folder.glob("multidb-servers-*")])
+
+
+def server_pids(folder: Path) -> list[int]:
+    """Those of the PostgreSQL servers that run in the folder."""
+    files = (file.read_text().splitlines() for file in folder.glob("multidb-servers-*/*/postmaster.pid"))
+    return [int(lines[0]) for lines in files if lines]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert not Path(folder).exists()
-    assert is_gone(int(pid))
 
 
 def test_stopped_server_ends_too() -> None:
@@ -78,3 +116,13 @@ def test_missing_driver_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(Missing, match=r"mysqlclient is not installed.*pip install -r requirements\.txt"):
         MySQL()
+
+
+def test_openssl_that_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *args, **kwargs: None)
+    workshop = Workshop("nobody")
+    try:
+        with pytest.raises(Missing, match=r"no OpenSSL 3 or newer on this machine.*apt-get install openssl"):
+            Authority(workshop)
+    finally:
+        workshop.end()

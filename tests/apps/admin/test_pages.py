@@ -7,7 +7,6 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
-from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -19,6 +18,7 @@ from apps.blog.models import Comment, Post, UserProfile
 from apps.blog.services import RESERVED_SLUGS
 from apps.users.models import User
 from tests.apps.admin.conftest import SignIn, form_data, queries
+from tests.apps.legacy.conftest import OldSystem
 from tests.factories.blog import CommentFactory, PostFactory, TagFactory, UserProfileFactory
 from tests.factories.users import UserFactory
 
@@ -221,14 +221,11 @@ def test_staff_who_may_view_orders_do(sign_in: SignIn) -> None:
 
 @legacy
 def test_order_shows_its_lines_though_their_key_is_composite(root: Client) -> None:
-    with connections["legacy_db"].cursor() as cursor:
-        for sql in (
-            "INSERT INTO ord_hdr (ord_no, customer_id) VALUES (9, 404)",
-            "INSERT INTO ord_line VALUES (9, 1, 'A-1', 'A red bicycle', 2, 99.50)",
-            "INSERT INTO ord_line VALUES (9, 2, 'B-1', 'A green bell', 1, 4.25)",
-            "INSERT INTO ord_line VALUES (8, 1, 'C-1', 'of another order', 1, 4.25)",
-        ):
-            cursor.connection.execute(sql)  # past the guard
+    old = OldSystem()
+    old.order(9, 404)
+    old.insert("ord_line", ord_no=9, line_no=1, item_cd="A-1", item_desc="A red bicycle", qty=2, unit_prc="99.50")
+    old.insert("ord_line", ord_no=9, line_no=2, item_cd="B-1", item_desc="A green bell", qty=1, unit_prc="4.25")
+    old.insert("ord_line", ord_no=8, line_no=1, item_cd="C-1", item_desc="of another order", qty=1, unit_prc="4.25")
     page = root.get("/admin/legacy/legacyorder/9/change/").content.decode()
     assert "A red bicycle" in page
     assert "A green bell" in page
