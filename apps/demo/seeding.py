@@ -17,6 +17,7 @@ from apps.demo.events import DAYS, SESSION_PREFIX, EventSource
 from apps.demo.people import CONTENT, PASSWORD, people
 from apps.users.importing import import_users, public_data
 from apps.users.selectors import count_users
+from routers.owners import as_owner
 from routers.topology import topology
 
 Advance = Callable[[int], None]
@@ -52,7 +53,8 @@ def unfinished_parts() -> set[str]:
 def delete_everything() -> None:
     """Empty every database that is ours."""
     for alias in topology().managed_aliases():
-        call_command("flush", database=alias, interactive=False, verbosity=0)
+        with as_owner(alias):  # nobody else may TRUNCATE
+            call_command("flush", database=alias, interactive=False, verbosity=0)
 
 
 def seed_users(number: int, advance: Advance) -> None:
