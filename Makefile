@@ -5,10 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo servers test check format lock clean
 
 help:
 	@echo 'make demo     the whole site on SQLite, populated, at http://127.0.0.1:$(PORT)  (PORT=9000 for another port)'
+	@echo 'make servers  PostgreSQL with a standby, and MariaDB or MySQL, until Ctrl-C; prints their addresses for a shell'
 	@echo 'make test     every test that this machine can run; what it cannot run is named, with the remedy'
 	@echo 'make check    lint, types, import rules, missing migrations, the deploy check'
 	@echo 'make format   rewrite the code in the house style'
@@ -19,8 +20,14 @@ help:
 demo: $(VENV)/.embedded
 	@DEMO=on exec $(BIN)/python manage.py demo --port $(PORT)
 
+servers: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.servers
+
+# The application's tests run twice, the second time on real servers; not when ARGS chooses tests, nor when they are gone.
+TWICE := $(if $(filter-out -%,$(ARGS)),,$(wildcard tests/servers/__main__.py))
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+	@$(if $(TWICE),$(BIN)/python -m tests.servers $(BIN)/python -m pytest tests/apps --numprocesses auto --maxprocesses 8 $(filter-out --cov%,$(ARGS)))
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -92,7 +92,7 @@ class Recorder:
                 return False
             finally:
                 self._writing_since = None
-                connections[_alias()].close_if_unusable_or_obsolete()
+                _let_go_of_broken_connection()
             self._note_recovery()
             return True
 
@@ -162,6 +162,12 @@ def _extra() -> dict[str, str]:
     return {"alias": _alias()}
 
 
+def _let_go_of_broken_connection() -> None:
+    connection = connections[_alias()]
+    if not connection.in_atomic_block:  # a transaction of whoever called flush() would be lost with it
+        connection.close_if_unusable_or_obsolete()
+
+
 def _insert(rows: list[Model]) -> None:
     """All or none of the rows."""
     with transaction.atomic(using=_alias()):
@@ -174,7 +180,7 @@ def _insert(rows: list[Model]) -> None:
 
 def _check_database() -> None:
     """Write a harmless event and take it back: raises when it is the database that fails, and not a row."""
-    connections[_alias()].close_if_unusable_or_obsolete()
+    _let_go_of_broken_connection()
     with transaction.atomic(using=_alias()):
         AnalyticsEvent.objects.using(_alias()).create(event_type="check")
         transaction.set_rollback(True, using=_alias())

@@ -46,6 +46,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "apps.monitoring.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # These two come before everything that queries a database, so that they see it all.
@@ -149,6 +150,8 @@ WEB_PROCESSES = number("WEB_PROCESSES", 2)
 
 SOURCE_URL = text("SOURCE_URL")
 SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)
+# Whoever sends it to /readyz as "Authorization: Bearer TOKEN" is told of each database.
+READYZ_TOKEN = text("READYZ_TOKEN")
 # /readyz answers 503 when the primary of one of these is down.
 READINESS_APPS = [
     "users",

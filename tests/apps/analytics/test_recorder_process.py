@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+pytestmark = pytest.mark.sqlite("analytics_db")
 Process = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 

@@ -1,6 +1,8 @@
 """Rows of the old system. Django may not write them, in tests either, so the driver does, inside the test's own
 transaction."""
 
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,13 +12,18 @@ from django.db import connections
 class OldSystem:
     """Stands for the program that owns the tables."""
 
-    def __init__(self) -> None:
-        connections["legacy_db"].ensure_connection()
-        self.driver: Any = connections["legacy_db"].connection
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        connection = connections["legacy_db"]
+        connection.ensure_connection()
+        if connection.vendor == "sqlite":
+            sql = sql.replace("%s", "?")
+        with closing(connection.connection.cursor()) as driver:
+            driver.execute(sql, values)
+            return list(driver.fetchall())
 
     def insert(self, table: str, **values: object) -> None:
-        names, marks = ", ".join(values), ", ".join("?" * len(values))
-        self.driver.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+        names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
+        self.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
 
     def customer(self, customer_id: int, name: str | None = None, **values: object) -> None:
         self.insert("customers", customer_id=customer_id, customer_name=name, **values)

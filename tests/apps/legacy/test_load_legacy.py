@@ -11,6 +11,7 @@ import pytest
 from apps.legacy.services import SQL_FILES, statements
 from tests.project.conftest import Site
 
+pytestmark = pytest.mark.sqlite("legacy_db")
 LOADED = "legacy_db: loaded (rows: customers 320, ord_hdr 903, ord_line 2326)\n"
 
 

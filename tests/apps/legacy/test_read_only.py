@@ -86,10 +86,8 @@ def test_write_is_refused_with_the_reason_and_changes_nothing(old: OldSystem, wa
     old.order(1, 1)
     with pytest.raises(ReadOnlyDatabase, match=r"legacy_db.* read only in CLUSTERS, because its schema and its rows"):
         WRITES[way]()
-    assert old.driver.execute("SELECT customer_id, customer_name, city FROM customers").fetchall() == [
-        (1, "Ann", "Turku")
-    ]
-    assert old.driver.execute("SELECT ord_no, customer_id FROM ord_hdr").fetchall() == [(1, 1)]
+    assert old.execute("SELECT customer_id, customer_name, city FROM customers") == [(1, "Ann", "Turku")]
+    assert old.execute("SELECT ord_no, customer_id FROM ord_hdr") == [(1, 1)]
 
 
 def test_reads_of_every_kind_still_work(old: OldSystem) -> None:

@@ -204,10 +204,11 @@ def test_log_line_without_a_database_has_a_dash() -> None:
     assert filtered(made) == "-"
 
 
-@pytest.mark.django_db(databases=["default"])
+@pytest.mark.sqlite("cache_db")
+@pytest.mark.django_db(databases=["cache_db"])
 def test_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"this is no database" * 100)
-    connection = connections["default"].copy()
+    connection = connections["cache_db"].copy()
     # Without the statements that are sent while connecting: after one that fails, nobody closes the file.
     connection.settings_dict = {**connection.settings_dict, "NAME": str(tmp_path / "x"), "OPTIONS": {}}
     with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:

@@ -61,6 +61,11 @@ def test_bad_log_in_is_a_form_error(client: Client, user: User, field: str, valu
     assert response.context["form"].errors
 
 
+def test_failed_log_in_is_remembered_with_as_much_of_the_name_as_its_column_holds(client: Client) -> None:
+    client.post("/users/login/", {"username": "x" * 5000, "password": PASSWORD})
+    assert AccessAttempt.objects.get().username == "x" * 255
+
+
 def test_address_is_no_username(client: Client, user: User) -> None:
     response = client.post("/users/login/", {"username": user.email, "password": PASSWORD})
     assert response.context["form"].errors
