@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
@@ -75,8 +76,7 @@ def is_down(alias: str) -> bool:
 
 def refuse_if_down(alias: str) -> None:
     """Raises DatabaseUnavailable while the breaker of the alias is open. Costs a look into a dictionary otherwise."""
-    if is_down(alias):
-        found = health(alias)
+    if is_down(alias) and (found := health(alias)).state == DOWN:
         raise DatabaseUnavailable(
             f"{alias} has been down since {found.since:%Y-%m-%d %H:%M:%S} UTC ({found.error}), so nothing was sent to "
             "it. It is asked again every second, and used again as soon as it answers."
@@ -139,18 +139,22 @@ class Watch:
 
     @property
     def state(self) -> str:
+        return self._judge(self.seen)
+
+    def _judge(self, seen: Health) -> str:
         """What was seen, unless the look under way takes too long, or there was none lately."""
-        now, began, state = time.monotonic(), self._began, self.seen.state
+        now, began = time.monotonic(), self._began
         if began is None:
-            return state if now - self._ended < STALE_INTERVALS * self.interval else UNKNOWN
-        return DOWN if now - began > self._patience else state
+            return seen.state if now - self._ended < STALE_INTERVALS * self.interval else UNKNOWN
+        return DOWN if now - began > self._patience else seen.state
 
     @property
     def _patience(self) -> float:
         return PROBE_DEADLINE if self._suspected else 2 * PROBE_DEADLINE
 
     def health(self) -> Health:
-        seen, began_at, state = self.seen, self._began_at, self.state
+        seen, began_at = self.seen, self._began_at
+        state = self._judge(seen)
         if state == seen.state:
             return seen
         if state == UNKNOWN:
@@ -164,17 +168,17 @@ class Watch:
         self._answered.wait(max(until - time.monotonic(), 0))
 
     def _run(self) -> None:
-        while True:
-            began = time.monotonic()
+        self._look()
+        while not self._stopped:
+            self._wake.wait(max(self._due - time.monotonic(), 0))
             self._wake.clear()
-            self._look()
-            if self._stopped:
-                break
-            self._wake.wait(max(began + self.interval - time.monotonic(), 0))
+            if not self._stopped:
+                self._look()
         self._close()
 
     def _look(self) -> None:
         self._began_at, self._began = datetime.now(tz=UTC), time.monotonic()
+        self._due = self._began + self.interval
         try:
             found = self._ask()
         except Exception as error:  # a driver that is missing, a setting that is wrong: down, whatever the reason
@@ -209,9 +213,10 @@ class Watch:
         return Health(alias=self.alias, state=UP, since=since, checked_at=datetime.now(tz=UTC), **answer)
 
     def _close(self) -> None:
-        if self._probe:
-            self._probe.close()
-            self._probe = None
+        probe, self._probe = self._probe, None
+        with suppress(Exception):  # a driver may find that there is nothing left to close
+            if probe:
+                probe.close()
 
 
 class Prober:

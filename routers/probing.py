@@ -2,8 +2,9 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.db import connections
@@ -13,6 +14,8 @@ from routers.health import PRIMARY, PROBE_DEADLINE, REPLICA, Health, in_one_line
 
 # Whole seconds are all that the MySQL driver knows.
 MYSQL_SECONDS = 1
+# The shortest that libpq takes.
+CONNECT_SECONDS = 2
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +66,12 @@ class SQLiteProbe(Probe):
     question = "PRAGMA schema_version"
 
     def connect(self, wrapper: BaseDatabaseWrapper, params: dict[str, Any]) -> Any:
-        self.wrapper, name = wrapper, str(params["database"])
-        if not name.startswith("file:") and ":memory:" not in name:
-            name = f"file:{quote(name)}?mode=rw"  # SQLite would make it
-        self.params = params | {"database": name, "timeout": PROBE_DEADLINE}
+        self.wrapper, self.params = wrapper, params | {"timeout": PROBE_DEADLINE}
 
     def fetch(self) -> Any:
+        path = _path(str(self.params["database"]))
+        if path and not path.exists():  # SQLite would make it
+            raise FileNotFoundError("no such file")
         self.connection = self.wrapper.get_new_connection(self.params)
         try:
             return super().fetch()
@@ -109,7 +112,7 @@ class PostgreSQLProbe(Probe):
 
         from routers.backends.postgresql.deadline import DeadlineConnection
 
-        params["autocommit"] = True
+        params |= {"autocommit": True, "connect_timeout": CONNECT_SECONDS}
         account = {key.lower(): value for key, value in getattr(settings, "DATABASE_PROBE", {}).items() if value}
         try:
             connection = DeadlineConnection.connect(**params | account)
@@ -153,6 +156,13 @@ class PostgreSQLProbe(Probe):
             return behind
         ages = [age for age in (seconds, self._caught_up and now - self._caught_up) if age is not None]
         return round(max(min(ages), 0), 3) if ages else None
+
+
+def _path(name: str) -> Path | None:
+    """The file of a SQLite database; None for one in memory."""
+    if ":memory:" in name or "mode=memory" in name:
+        return None
+    return Path(unquote(name.removeprefix("file:").partition("?")[0]) if name.startswith("file:") else name)
 
 
 def _behind(received: int | None, flushed: int | None, replayed: int | None) -> int | None:

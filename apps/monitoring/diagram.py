@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from apps.monitoring.probes import PRIMARY, Status, labels_on
+from apps.monitoring.probes import Status, labels_on
 from apps.monitoring.templatetags.databases import db_class
+from routers.health import PRIMARY
 from routers.topology import Cluster, topology
 
 # Columns as (left edge, width): the site, the clusters, the primaries, the replicas.
@@ -87,8 +88,9 @@ def _group(cluster: Cluster, by_alias: dict[str, Status], top: int, height: int)
 def _database(column: tuple[int, int], centre: int, status: Status) -> Node:
     kind = "primary" if status.role == PRIMARY else "replica"
     classes = f"node node-{kind}" if status.is_up else f"node node-{kind} node-down"
-    engine = f"{status.engine} {status.version}".strip()
-    sub = ", ".join(filter(None, [status.state, status.remark or engine]))
+    engine = f"{status.facts.engine} {status.facts.version}" if status.facts else ""
+    lag = f"{status.lag_text} behind" if status.health.lag_bytes else ""
+    sub = ", ".join(filter(None, [status.state, status.remark or lag or engine]))
     return _node(column, centre, status.alias, sub, classes, f"{status.alias}, {status.role}: {sub}")
 
 

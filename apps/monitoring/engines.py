@@ -3,9 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,27 +27,27 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """`is_replica` is None where the engine does not know."""
+    """An engine and what it holds."""
 
     engine: str
     version: str
     size_bytes: int
     tables: tuple[Table, ...]
-    is_replica: bool | None
     read_only: bool
+
+    @property
+    def rows_text(self) -> str:
+        """All rows together: "1,234", "about 1,200" or "unknown"."""
+        counts = [table.rows for table in self.tables]
+        if counts and all(count is None for count in counts):
+            return "unknown"
+        exact = None not in counts and all(table.exact for table in self.tables)
+        return f"{'' if exact else 'about '}{sum(count or 0 for count in counts):,}"
 
 
 def facts(connection: BaseDatabaseWrapper) -> Facts:
     """Ask the engine. Raises DatabaseError."""
     return _READERS[connection.vendor](connection)
-
-
-def sqlite_path(connection: BaseDatabaseWrapper) -> Path | None:
-    """The file of a SQLite connection, opened or not; None for another engine and for a database in memory."""
-    name = str(connection.settings_dict["NAME"])
-    if connection.vendor != "sqlite" or ":memory:" in name or "mode=memory" in name:
-        return None
-    return Path(unquote(name.removeprefix("file:").partition("?")[0]) if name.startswith("file:") else name)
 
 
 def _rows(connection: BaseDatabaseWrapper, sql: str) -> list[Any]:
@@ -68,7 +66,7 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Facts:
         r"SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name",
     )
     tables = _counted(connection, [name for (name,) in names])
-    return Facts("SQLite", version, size, tables, None, "mode=ro" in str(connection.settings_dict["NAME"]))
+    return Facts("SQLite", version, size, tables, "mode=ro" in str(connection.settings_dict["NAME"]))
 
 
 def _counted(connection: BaseDatabaseWrapper, names: list[str]) -> tuple[Table, ...]:
@@ -92,9 +90,9 @@ def _count(connection: BaseDatabaseWrapper, name: str) -> Table:
 
 
 def _postgresql(connection: BaseDatabaseWrapper) -> Facts:
-    version, size, standby, read_only = _rows(
+    version, size, read_only = _rows(
         connection,
-        "SELECT current_setting('server_version'), pg_database_size(current_database()), pg_is_in_recovery(), "
+        "SELECT current_setting('server_version'), pg_database_size(current_database()), "
         "current_setting('transaction_read_only') = 'on'",
     )[0]
     # Of a partitioned table the parent alone; -1 is a table that nobody has analysed yet.
@@ -104,7 +102,7 @@ def _postgresql(connection: BaseDatabaseWrapper) -> Facts:
         "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') "
         "AND NOT c.relispartition ORDER BY c.relname",
     )
-    return Facts("PostgreSQL", version.split()[0], size, _estimated(tables), standby, read_only)
+    return Facts("PostgreSQL", version.split()[0], size, _estimated(tables), read_only)
 
 
 def _mysql(connection: BaseDatabaseWrapper) -> Facts:
@@ -116,7 +114,7 @@ def _mysql(connection: BaseDatabaseWrapper) -> Facts:
     )
     engine = "MariaDB" if "mariadb" in version.lower() else "MySQL"
     estimates = _estimated([row[:2] for row in tables])
-    return Facts(engine, version.split("-")[0], sum(int(row[2]) for row in tables), estimates, None, bool(read_only))
+    return Facts(engine, version.split("-")[0], sum(int(row[2]) for row in tables), estimates, bool(read_only))
 
 
 def _estimated(rows: list[Any]) -> tuple[Table, ...]:

@@ -1,20 +1,50 @@
-"""The ledger of each request: opened before anything queries, put into the page when everything has."""
+"""The health pages for whoever asks, and the ledger of each request."""
 
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from apps.monitoring.ledger import Ledger, open_ledger
 from apps.monitoring.templatetags.databases import LEDGER_PLACEHOLDER
+from apps.monitoring.views import healthz, readyz
+
+
+class HealthMiddleware:
+    """Serves /healthz and /readyz under any host name: a load balancer asks by the address of the machine.
+
+    Goes before everything that minds ALLOWED_HOSTS. Such a request sees no other middleware, so it has no user.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            if view := _health_view(request):
+                return view(request)
+        return self.get_response(request)
+
+
+def _health_view(request: HttpRequest) -> Callable[[HttpRequest], HttpResponseBase] | None:
+    try:
+        view = resolve(request.path_info).func
+    except Resolver404:
+        return None
+    return view if view in (healthz, readyz) else None
 
 
 class LedgerMiddleware:
-    """Shows which databases served a response: at the foot of an HTML page, and in a Server-Timing header.
+    """Shows which databases served a response: at the foot of an HTML page, and in a Server-Timing header. It is opened
+    before anything queries, and put into the page when everything has.
 
     On in DEMO and DEBUG; in production for staff who ask with ?ledger. Goes before every middleware that queries.
     """

@@ -1,32 +1,28 @@
-"""Asks every database how it is, all at once, and never waits for longer than it was told to.
+"""How every database is: what the prober has seen of it, and what its engine tells of itself.
 
-No setting of a server or driver ends a query on a server that hangs; only a deadline on this side does. So each alias
-is asked in a thread of its own, which is left behind when it does not answer in time. While that thread hangs, nobody
-starts another, but not for ever: a connection over a network that was cut and mended may hang for hours, while the
-database answers a new one.
+Only databases that are up are asked for the latter, each in a thread of its own, and nobody waits for longer than they
+were told to. A thread that is left behind ends by itself, at the deadline of its connection.
 """
 
 import time
-from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from threading import Event, Lock, Thread
+from dataclasses import asdict, dataclass
+from threading import Thread
+from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.template.defaultfilters import filesizeformat
 
-from apps.monitoring.engines import Facts, Table, facts, sqlite_path
-from routers.topology import topology
+from apps.monitoring.engines import Facts, facts
+from routers.health import PRIMARY, REPLICA, UP, Health, snapshot
+from routers.topology import Cluster, topology
 
-UP, DOWN = "up", "down"
-PRIMARY, REPLICA = "primary", "replica"
-PAGE_SECONDS = 2.0
-# After so long a thread that hangs is given up, unless so many of its alias hang already.
-GIVE_UP_SECONDS = 10.0
-MAX_THREADS = 5
+# For the first answers of a prober that has just been started: long enough to tell "down" from "not yet".
+FIRST_SECONDS = 1.2
+FACTS_SECONDS = 0.5
 
 
 def labels_on(alias: str) -> tuple[str, ...]:
@@ -36,24 +32,36 @@ def labels_on(alias: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How one database is. `role` is the one really seen, `declared_role` that of the topology.
+    """How one database is. `facts` is None where it was not asked for them, or did not tell in time."""
 
-    `error` says why it is down, or why it is of no use although it is up; it holds no password.
-    """
+    cluster: Cluster
+    health: Health
+    facts: Facts | None = None
 
-    alias: str
-    cluster: str
-    apps: tuple[str, ...]
-    role: str
-    declared_role: str
-    state: str = DOWN
-    engine: str = ""
-    version: str = ""
-    latency_ms: float | None = None
-    size_bytes: int | None = None
-    tables: tuple[Table, ...] = ()
-    read_only: bool = False
-    error: str = ""
+    @property
+    def alias(self) -> str:
+        return self.health.alias
+
+    @property
+    def apps(self) -> tuple[str, ...]:
+        return labels_on(self.alias)
+
+    @property
+    def state(self) -> str:
+        return self.health.state
+
+    @property
+    def declared_role(self) -> str:
+        return PRIMARY if self.alias == self.cluster.primary else REPLICA
+
+    @property
+    def role(self) -> str:
+        """The one that was really seen; the declared one where the engine does not know."""
+        return self.health.role or self.declared_role
+
+    @property
+    def read_only(self) -> bool:
+        return self.role == REPLICA or self.cluster.read_only or bool(self.facts and self.facts.read_only)
 
     @property
     def is_up(self) -> bool:
@@ -64,13 +72,13 @@ class Status:
         return self.is_up and not self.error
 
     @property
-    def rows_text(self) -> str:
-        """All rows together: "1,234", "about 1,200" or "unknown"."""
-        counts = [table.rows for table in self.tables]
-        if counts and all(count is None for count in counts):
-            return "unknown"
-        exact = None not in counts and all(table.exact for table in self.tables)
-        return f"{'' if exact else 'about '}{sum(count or 0 for count in counts):,}"
+    def error(self) -> str:
+        """Why it is down, or of no use although it is up; without any password."""
+        if self.facts and not self.facts.tables:
+            return f"empty: {'load its schema' if self.cluster.read_only else 'run migrate_all'}"
+        if self.role == REPLICA and self.health.is_streaming is False:
+            return "its WAL receiver is not streaming"
+        return self.health.error
 
     @property
     def remark(self) -> str:
@@ -78,134 +86,54 @@ class Status:
         misplaced = f"declared as a {self.declared_role}, but it is a {self.role}"
         return "; ".join(filter(None, [misplaced if self.role != self.declared_role else "", self.error]))
 
-
-def probe_all(*, timeout: float = PAGE_SECONDS) -> list[Status]:
-    """The status of every alias of the topology, in its order, after at most `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    aliases = [alias for cluster in topology().clusters for alias in cluster.aliases]
-    runs = [_run(alias) for alias in aliases]
-    return [run.status_at(deadline, timeout) for run in runs]
-
-
-class _Run:
-    """One probe of one alias. `silent_since` is when the first of those began that hang one after another."""
-
-    def __init__(self, alias: str, silent_since: datetime | None) -> None:
-        self.alias = alias
-        self.began = time.monotonic()
-        self.silent_since = silent_since or datetime.now(tz=UTC)
-        self.done = Event()
-        self.status: Status | None = None
-        # A context of its own: what it sends belongs to no request's ledger.
-        self.thread = Thread(target=Context().run, args=(self.work,), name=f"probe-{alias}", daemon=True)
-
-    def work(self) -> None:
-        try:
-            self.status = _probe(self.alias)
-        finally:
-            with _lock:
-                _threads[self.alias] -= 1
-                if _latest.get(self.alias) is self:
-                    del _latest[self.alias]
-            self.done.set()
-
     @property
-    def is_given_up(self) -> bool:
-        return time.monotonic() - self.began > GIVE_UP_SECONDS
+    def lag_text(self) -> str:
+        """How far a replica is behind: "none", "1.2 MB, 3.4 s", or "unknown"; empty where there is no such thing."""
+        seen = self.health
+        if not self.is_up or seen.role != REPLICA:
+            return ""
+        if not seen.lag_bytes:
+            return "unknown" if seen.lag_bytes is None else "none"
+        size = filesizeformat(seen.lag_bytes).replace("\xa0", " ")
+        return size if seen.lag_seconds is None else f"{size}, {seen.lag_seconds:.1f} s"
 
-    def status_at(self, deadline: float, timeout: float) -> Status:
-        self.done.wait(max(deadline - time.monotonic(), 0))
-        if self.status:
-            return self.status
-        waited = (datetime.now(tz=UTC) - self.silent_since).total_seconds()
-        # Somebody has waited before, and it still hangs.
-        since = f", silent since {self.silent_since:%H:%M:%S} UTC" if waited > timeout + 0.1 else ""
-        return replace(_blank(self.alias), error=f"no answer within {timeout:.1f} s{since}")
-
-
-_latest: dict[str, _Run] = {}
-_threads: Counter[str] = Counter()
-_lock = Lock()
-
-
-def _run(alias: str) -> _Run:
-    """The run under way, else a new one: a server that hangs shall not collect threads and connections."""
-    with _lock:
-        latest = _latest.get(alias)
-        if latest is None or (latest.is_given_up and _threads[alias] < MAX_THREADS):
-            latest = _Run(alias, latest.silent_since if latest else None)
-            latest.thread.start()
-            _latest[alias] = latest
-            _threads[alias] += 1
-        return latest
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, flat."""
+        told = asdict(self.facts) if self.facts else {}
+        own = ("apps", "declared_role", "role", "read_only", "error")
+        return asdict(self.health) | told | {"cluster": self.cluster.name} | {name: getattr(self, name) for name in own}
 
 
-def _probe(alias: str) -> Status:
-    try:
-        connection = connections[alias]
-        try:
-            return _answer(connection)
-        finally:
-            _close(connection)
-    except Exception as error:  # a driver that is missing, a setting that is wrong: down, whatever the reason
-        return replace(_blank(alias), error=_message(alias, error))
+def probe_all(
+    *, timeout: float = FIRST_SECONDS, facts_of: Iterable[str] | None = None, facts_timeout: float = FACTS_SECONDS
+) -> list[Status]:
+    """The status of every alias of the topology, in its order; the facts of these aliases (all of them by default)."""
+    seen = snapshot(timeout=timeout)
+    asked = [alias for alias in (seen if facts_of is None else facts_of) if seen[alias].state == UP]
+    told = _gather(asked, facts_timeout)
+    return [
+        Status(cluster=cluster, health=seen[alias], facts=told.get(alias))
+        for cluster in topology().clusters
+        for alias in cluster.aliases
+    ]
 
 
-def _answer(connection: BaseDatabaseWrapper) -> Status:
-    path = sqlite_path(connection)
-    if path and not path.exists():  # SQLite would make it
-        raise FileNotFoundError("no such file")
-    connection.ensure_connection()
-    started = time.perf_counter()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    latency = (time.perf_counter() - started) * 1000
-    return _status(connection.alias, facts(connection), latency)
+def _gather(aliases: Iterable[str], timeout: float) -> dict[str, Facts]:
+    told: dict[str, Facts] = {}
+    # A context of its own: what a thread sends belongs to no request's ledger.
+    threads = [Thread(target=Context().run, args=(_tell, alias, told), daemon=True) for alias in aliases]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0))
+    return dict(told)
 
 
-def _close(connection: BaseDatabaseWrapper) -> None:
+def _tell(alias: str, told: dict[str, Facts]) -> None:
+    connection = connections[alias]
+    with suppress(Exception):  # nothing hangs on it: whether the database is of use, others say
+        told[alias] = facts(connection)
     connection.close()
     if connection.vendor == "sqlite" and connection.connection is not None:
         connection.connection.close()  # Django keeps a database in memory open
-
-
-def _status(alias: str, found: Facts, latency: float) -> Status:
-    blank = _blank(alias)
-    seen = {None: blank.role, True: REPLICA, False: PRIMARY}[found.is_replica]
-    cluster = topology().cluster_of_alias(alias)
-    remedy = "load its schema" if cluster and cluster.read_only else "run migrate_all"
-    return replace(
-        blank,
-        state=UP,
-        role=seen,
-        engine=found.engine,
-        version=found.version,
-        latency_ms=round(latency, 2),
-        size_bytes=found.size_bytes,
-        tables=found.tables,
-        read_only=found.read_only or (seen == REPLICA) or bool(cluster and cluster.read_only),
-        error="" if found.tables else f"empty: {remedy}",
-    )
-
-
-def _blank(alias: str) -> Status:
-    cluster = topology().cluster_of_alias(alias)
-    role = PRIMARY if cluster and alias == cluster.primary else REPLICA
-    return Status(
-        alias=alias,
-        cluster=cluster.name if cluster else "",
-        apps=labels_on(alias),
-        role=role,
-        declared_role=role,
-        read_only=role == REPLICA or bool(cluster and cluster.read_only),
-    )
-
-
-def _message(alias: str, error: Exception) -> str:
-    """The driver's own words (its last argument; MySQL's first is a number) in one line, without any password."""
-    text = " ".join(str(error.args[-1] if error.args else error).split()) or type(error).__name__
-    config = settings.DATABASES.get(alias, {})
-    options = config.get("OPTIONS", {})
-    for secret in (config.get("PASSWORD"), *(options.get(key) for key in ("password", "passwd", "passfile"))):
-        text = text.replace(str(secret), "…") if secret else text
-    return text[:300]

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -15,10 +16,13 @@ from apps.monitoring.access import is_public, staff_outside_demo
 from apps.monitoring.diagram import diagram
 from apps.monitoring.errors import is_outage
 from apps.monitoring.ledger import note
-from apps.monitoring.probes import PRIMARY, Status, probe_all
+from apps.monitoring.probes import Status, probe_all
+from routers.topology import topology
 
-READY_SECONDS = 1.0
 RETRY_SECONDS = 10
+# Of the second in which /readyz has to answer: for the first answers after the process has started, and for finding out
+# whether the databases that it needs hold any tables.
+READY_SECONDS, READY_FACTS_SECONDS = 0.6, 0.2
 
 
 @require_safe
@@ -34,10 +38,11 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """Whether the site can serve its main pages: 200 when it can ("ok", or "degraded" when some other database is
     out), 503 ("down") when the primary of one of READINESS_APPS is. Each alias's state only for whom it concerns.
     """
-    statuses = probe_all(timeout=READY_SECONDS)
+    needed = _primaries(settings.READINESS_APPS) | _users_primaries()
+    statuses = probe_all(timeout=READY_SECONDS, facts_of=needed, facts_timeout=READY_FACTS_SECONDS)
     state = readiness(statuses)
     answer: dict[str, object] = {"status": state}
-    if is_public() or (_users_are_up(statuses) and _is_staff(request)):
+    if _may_see_details(request, statuses):
         answer["databases"] = {status.alias: _summary(status) for status in statuses}
     return JsonResponse(answer, status=503 if state == "down" else 200)
 
@@ -47,8 +52,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def databases(request: HttpRequest) -> HttpResponse:
     """The topology from live state."""
     statuses = probe_all()
-    note("Each database was asked over a connection of its own, which is not counted here.")
-    if not _users_are_up(statuses):
+    note("The prober looks at each database over a connection of its own, which is not counted here.")
+    if not _users_answer(statuses):
         request.user = AnonymousUser()  # the header asks who it is; this page has to render all the same
     context = {"statuses": statuses, "diagram": diagram(statuses), "down": [s for s in statuses if not s.is_up]}
     return render(request, "monitoring/databases.html", context)
@@ -56,9 +61,8 @@ def databases(request: HttpRequest) -> HttpResponse:
 
 def readiness(statuses: Iterable[Status]) -> str:
     """ "ok", "degraded" or "down"."""
-    broken = [status for status in statuses if not status.is_usable]
-    needed = set(settings.READINESS_APPS)
-    if any(status.declared_role == PRIMARY and needed & set(status.apps) for status in broken):
+    broken = {status.alias for status in statuses if not status.is_usable}
+    if broken & _primaries(settings.READINESS_APPS):
         return "down"
     return "degraded" if broken else "ok"
 
@@ -85,21 +89,38 @@ def _bare(template: str, status: int, headers: dict[str, str]) -> HttpResponse:
     return HttpResponse(render_to_string(template), status=status, headers={"Cache-Control": "no-store", **headers})
 
 
-def _is_staff(request: HttpRequest) -> bool:
-    return bool(request.user.is_authenticated and request.user.is_staff)
+def _primaries(labels: Iterable[str]) -> set[str]:
+    return {cluster.primary for label in labels for cluster in topology().clusters_of_app(label)}
 
 
-def _users_are_up(statuses: Sequence[Status]) -> bool:
+def _users_primaries() -> set[str]:
+    return _primaries([settings.AUTH_USER_MODEL.partition(".")[0], "sessions"])
+
+
+def _may_see_details(request: HttpRequest, statuses: Sequence[Status]) -> bool:
+    if settings.READYZ_TOKEN:
+        given = request.headers.get("Authorization", "")
+        if constant_time_compare(given, f"Bearer {settings.READYZ_TOKEN}"):
+            return True
+    if not hasattr(request, "user"):  # it came by a name that is not ours
+        return False
+    return is_public() or (_users_answer(statuses) and bool(request.user.is_staff))
+
+
+def _users_answer(statuses: Iterable[Status]) -> bool:
     """Whether it can be found out who is asking, without waiting for a server that hangs."""
-    needed = {settings.AUTH_USER_MODEL.partition(".")[0], "sessions"}
-    return all(s.is_usable for s in statuses if s.declared_role == PRIMARY and needed & set(s.apps))
+    needed = _users_primaries()
+    return all(status.facts and status.is_usable for status in statuses if status.alias in needed)
 
 
 def _summary(status: Status) -> dict[str, object]:
     return {
         "state": status.state,
         "role": status.role,
-        "cluster": status.cluster,
-        "latency_ms": status.latency_ms,
+        "cluster": status.cluster.name,
+        "latency_ms": status.health.latency_ms,
+        "lag_bytes": status.health.lag_bytes,
+        "lag_seconds": status.health.lag_seconds,
+        "since": status.health.since,
         "remark": status.remark,
     }

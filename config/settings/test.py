@@ -38,7 +38,7 @@ DATABASE_PROBER = False
 for _config in DATABASES.values():
     # Django would make each test database wait for that of `default`, which a test need not ask for.
     _config["TEST"] = {"DEPENDENCIES": [], **_config.get("TEST", {})}
-    if _config["ENGINE"] == ENGINES["mysql"]:
+    if _config.get("ENGINE") == ENGINES["mysql"]:
         _config["TEST"]["CHARSET"] = "utf8mb4"
 # A session that refuses writes could not make the test's database, nor its rows, which the driver writes past Django.
 for _cluster in CLUSTERS:

@@ -17,14 +17,20 @@ class DeadlineConnection(psycopg.Connection[Any]):
     Long before that, after half a second, it has the prober look at the server; if that finds it hanging too, the
     statement is given up there and then. A server that is merely slow is left to work. On giving up the connection is
     closed, for nobody knows what became of the statement, and OperationalError is raised, without an SQLSTATE, as for
-    any connection that is lost. With `deadline` None it waits like any other.
+    any connection that is lost. With `deadline` None it waits like any other. A connection that the server has ended
+    has the prober look, too.
     """
 
     alias: str = ""
     deadline: float | None = None
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().wait(gen if self.deadline is None else self._watched(gen, self.deadline), *args, **kwargs)
+        try:
+            return super().wait(gen if self.deadline is None else self._watched(gen, self.deadline), *args, **kwargs)
+        except psycopg.OperationalError:
+            if self.closed:
+                suspect(self.alias)
+            raise
 
     def _watched(self, gen: Any, deadline: float) -> Generator[Any, Any, Any]:
         """Pass on what `gen` asks for and what it is sent. Several times a second that is 0, for "not ready"."""

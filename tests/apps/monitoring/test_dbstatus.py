@@ -74,7 +74,7 @@ def test_process_ends_in_time_while_a_server_hangs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         site.env["CACHE_DATABASE_URL"] = f"postgres://ann:hunter2@127.0.0.1:{server.getsockname()[1]}/cache"
         hanging, output = timed(site, 1)
-    assert "no answer within 1.4 s" in output
+    assert "no answer since" in output
     assert "hunter2" not in output
     assert hanging - healthy < 2.5
 

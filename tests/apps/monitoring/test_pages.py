@@ -98,15 +98,58 @@ def test_in_production_readyz_is_one_word(client: Client, both: Lab) -> None:
 
 
 @pytest.mark.usefixtures("production")
-def test_readyz_answers_in_time_to_a_visitor_with_a_session_while_the_users_hang(
-    client: Client, lab: Lab, silent_port: int
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_answers_within_a_second_to_a_visitor_with_a_session_while_the_users_hang(
+    client: Client, lab: Lab, silent_port: int, path: str
 ) -> None:
+    """The best of three: the machine may be busy with something else."""
     postgresql(lab, "people", silent_port, *USERS_APPS)
     client.cookies["sessionid"] = "somebody"
-    started = time.monotonic()
-    response = client.get("/readyz")
-    assert time.monotonic() - started < 1.5
-    assert (response.status_code, response.json()) == (503, {"status": "down"})
+
+    def seconds() -> float:
+        started = time.monotonic()
+        response = client.get(path)
+        assert response.status_code == (503 if path == "/readyz" else 200)
+        return time.monotonic() - started
+
+    assert any(seconds() < 1 for _ in range(3))
+
+
+@pytest.mark.usefixtures("production")
+def test_readyz_tells_whoever_has_the_token_of_each_database(client: Client, both: Lab, settings: Settings) -> None:
+    settings.READYZ_TOKEN = "hunter2"
+
+    def told(authorization: str) -> bool:
+        return "databases" in client.get("/readyz", headers={"authorization": authorization}).json()
+
+    assert told("Bearer hunter2")
+    assert not any(told(wrong) for wrong in ("", "hunter2", "Bearer ", "Bearer hunter", "Basic hunter2", "Bearer é"))
+
+
+@pytest.mark.usefixtures("production")
+def test_without_a_token_in_the_settings_no_token_is_right(client: Client, both: Lab) -> None:
+    assert "databases" not in client.get("/readyz", headers={"authorization": "Bearer "}).json()
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "10.0.0.7:8000", "[fd00::7]", "elsewhere.example", "no host at all!"])
+def test_health_pages_answer_under_any_host(client: Client, both: Lab, host: str) -> None:
+    response = client.get("/healthz", headers={"host": host})
+    assert (response.status_code, response.content) == (200, b"ok")
+    response = client.get("/readyz", headers={"host": host})
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_under_another_host_the_details_are_for_whoever_has_the_token(
+    client: Client, both: Lab, settings: Settings
+) -> None:
+    settings.READYZ_TOKEN = "hunter2"
+    response = client.get("/readyz", headers={"host": "10.0.0.7", "authorization": "Bearer hunter2"})
+    assert set(response.json()["databases"]) == {"people", "extra"}
+
+
+@pytest.mark.parametrize("path", ["/databases/", "/silent", "/healthz/", "/nowhere"])
+def test_no_other_page_answers_under_another_host(client: Client, path: str) -> None:
+    assert client.get(path, headers={"host": "10.0.0.7"}).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/databases/"])
@@ -132,7 +175,7 @@ def test_databases_shows_one_that_is_down_with_its_reason(client: Client, both: 
     response = client.get("/databases/")
     html = response.content.decode()
     assert response.status_code == 200
-    assert "1 of them is down." in html
+    assert "1 of them is not up." in html
     assert '<span class="pill bad">down</span>' in html
     assert "no such file" in html
 
@@ -149,7 +192,7 @@ def test_databases_answers_within_its_deadline_while_one_hangs(client: Client, b
     started = time.monotonic()
     response = client.get("/databases/")
     assert time.monotonic() - started < 2.5
-    assert b"no answer within 2.0 s" in response.content
+    assert b"no answer since" in response.content
 
 
 @pytest.mark.usefixtures("production")
