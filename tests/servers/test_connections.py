@@ -110,7 +110,7 @@ def test_postgresql_that_the_prober_finds_hanging_is_given_up_long_before(
         with pytest.raises(OperationalError, match=f"no answer from {ALIAS} for 0"):
             ask(connection, "SELECT 1")
         assert time.monotonic() - started < 3
-    assert suspected == [ALIAS]
+    assert set(suspected) == {ALIAS}
 
 
 def test_slow_statement_on_a_server_that_is_well_is_left_to_work(postgres: Postgres, handler: Handler) -> None:
