@@ -19,5 +19,5 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 VAR_DIR=/v
 RUN python -m compileall -q /site /venv/lib
 USER site
 EXPOSE 8000
-HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD ["python", "docker/web/health.py"]
+HEALTHCHECK --interval=3s --timeout=5s --retries=5 --start-period=60s CMD ["python", "docker/web/health.py"]
 CMD ["gunicorn", "--config", "docker/web/gunicorn.conf.py", "config.wsgi"]

@@ -28,7 +28,7 @@ def put(path: Path, value: str, mode: int) -> None:
 def secret(name: str) -> str:
     path = ALL / name
     if not path.exists():
-        put(path, secrets.token_urlsafe(32), 0o400)
+        put(path, secrets.token_urlsafe(48), 0o400)
     return path.read_text()
 
 
