@@ -72,9 +72,16 @@ class _Comparison:
             else:
                 yield self._error("E011", model, table, f"the table {table}", "there is no such table")
 
+    def _primary_key(self, table: str) -> list[str]:
+        if self.connection.vendor != "mysql":
+            return self.introspection.get_primary_key_columns(self.cursor, table) or []
+        # Django asks information_schema, in which MariaDB shows keys only to whoever may write.
+        self.cursor.execute(f"SHOW INDEX FROM {self.connection.ops.quote_name(table)} WHERE Key_name = 'PRIMARY'")
+        return [row[4] for row in self.cursor.fetchall()]
+
     def _table(self, model: type[Model], table: str, *, is_view: bool) -> Iterator[CheckMessage]:
         rows = {self.fold(row.name): row for row in self.introspection.get_table_description(self.cursor, table)}
-        key = self.introspection.get_primary_key_columns(self.cursor, table) or []
+        key = self._primary_key(table)
         for field in model._meta.local_concrete_fields:
             if row := rows.get(self.fold(field.column)):
                 # No database calls the columns of a view NOT NULL, Django not a generated one, SQLite not always a key.

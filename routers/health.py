@@ -71,7 +71,8 @@ class Health:
 def is_down(alias: str) -> bool:
     """Whether the breaker of the alias is open."""
     watch = prober.watches.get(alias)
-    return watch is not None and watch.state == DOWN
+    # A first look that takes its time says nothing yet: this process may just be starting.
+    return watch is not None and watch.seen.state != UNKNOWN and watch.state == DOWN
 
 
 def refuse_if_down(alias: str) -> None:
@@ -188,6 +189,8 @@ class Watch:
             log.warning(
                 "%s is %s%s", self.alias, found.state, found.error and f": {found.error}", extra={"alias": self.alias}
             )
+        if found.state == UP and self.state == DOWN:  # so far, for whoever asks
+            _renew_pool(self.alias)
         self.seen = found
         self._ended, self._began, self._suspected = time.monotonic(), None, False
         self._answered.set()
@@ -201,10 +204,7 @@ class Watch:
         from routers.probing import probe  # whose drivers import this module
 
         self._probe = probe(self.alias)
-        found = self._up(self._probe)
-        if self.seen.state != UNKNOWN:
-            _renew_pool(self.alias)
-        return found
+        return self._up(self._probe)
 
     def _up(self, probe: "Probe") -> Health:
         cluster = topology().cluster_of_alias(self.alias)

@@ -114,6 +114,8 @@ class PostgreSQLProbe(Probe):
 
         params |= {"autocommit": True, "connect_timeout": CONNECT_SECONDS}
         account = {key.lower(): value for key, value in getattr(settings, "DATABASE_PROBE", {}).items() if value}
+        if account:  # which tells nothing about that of the visitors, who must be let in, too
+            DeadlineConnection.connect(**params).close()
         try:
             connection = DeadlineConnection.connect(**params | account)
         except OperationalError as error:

@@ -14,8 +14,9 @@ from django.db.backends.utils import CursorWrapper
 _SQLITE_OUTAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SQLITE_FAULTS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _MYSQL_FAULTS = {1054, 1267, 1305, 1366}  # unknown column, mixed collations, no such function, wrong string
-# PostgreSQL says more often what it is: a lost connection, too few resources, a server that ends or is starting.
-_POSTGRESQL_OUTAGES = ("08", "53", "57P0")
+# PostgreSQL says more often what it is: a lost connection, too few resources, a server that ends or is starting; and a
+# lock that took longer than a visitor waits. (A statement that did, 57014, is a mistake of ours.)
+_POSTGRESQL_OUTAGES = ("08", "53", "57P0", "55P03")
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

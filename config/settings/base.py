@@ -145,18 +145,17 @@ for _name, _value in lines.email_settings(
 ).items():
     globals()[_name] = _value
 
-# Web processes in all, over all machines: with the pools' size, what the servers' max_connections have to allow for.
+# Web processes in all, over all machines, and the threads of each: what the servers' max_connections have to allow for.
 WEB_PROCESSES = number("WEB_PROCESSES", 2)
+WEB_THREADS = number("WEB_THREADS", 8)
 
 SOURCE_URL = text("SOURCE_URL")
 SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)
 # Whoever sends it to /readyz as "Authorization: Bearer TOKEN" is told of each database.
 READYZ_TOKEN = text("READYZ_TOKEN")
-# /readyz answers 503 when the primary of one of these is down.
-READINESS_APPS = [
-    "users",
-    "blog",  # demo
-]
+# /readyz answers 503 when the primary of one of these is down. Without the users, visitors still read the blog.
+READINESS_APPS = ["users"]
+READINESS_APPS = ["blog"]  # demo
 
 # Nothing from elsewhere, nothing inline, on every page.
 globals().update(lines.CSP_SETTINGS)

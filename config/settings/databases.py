@@ -87,12 +87,17 @@ def owners(clusters: Iterable[Cluster], databases: Databases) -> Databases:
 
     Raises ImproperlyConfigured when the owner's URL leads to another database than the application's.
     """
-    ours = [cluster for cluster in clusters if not cluster.read_only]
-    return {
-        cluster.primary: _owner(cluster, databases[cluster.primary])
-        for cluster in ours
-        if databases[cluster.primary]["ENGINE"] != ENGINES["sqlite"]
-    }
+    found = {}
+    for cluster in clusters:
+        if cluster.read_only:
+            continue
+        if databases[cluster.primary]["ENGINE"] != ENGINES["sqlite"]:
+            found[cluster.primary] = _owner(cluster, databases[cluster.primary])
+        elif text(owner_variable(cluster)):
+            raise ImproperlyConfigured(
+                f"{owner_variable(cluster)} is set, but {cluster.url} names no server, so nobody would use it."
+            )
+    return found
 
 
 def owner_variable(cluster: Cluster) -> str:
@@ -120,10 +125,12 @@ def parse_url(variable: str, url: str) -> dict[str, Any]:
 
 def for_visitors(config: dict[str, Any]) -> dict[str, Any]:
     """With a limit to what a statement may take, and with connections that outlive the request."""
-    limits = {"TIMEOUT": max(number("DATABASE_TIMEOUT", 3), 1)}
+    limits = {"TIMEOUT": number("DATABASE_TIMEOUT", 3, least=1, most=3600)}
     if config["ENGINE"] == ENGINES["postgres"]:
-        pool = {"min_size": 0, "max_size": max(number("DATABASE_POOL_SIZE", 8), 1), "timeout": POOL_WAIT}
-        return limits | config | {"OPTIONS": {"pool": pool} | config["OPTIONS"]}
+        size = number("DATABASE_POOL_SIZE", number("WEB_THREADS", 8, least=1), least=1)
+        # Each visitor has it try anew; by itself it would try again at intervals that grow to minutes.
+        pool = {"min_size": 0, "max_size": size, "timeout": POOL_WAIT, "reconnect_timeout": 1}
+        return limits | config | {"OPTIONS": config["OPTIONS"] | {"pool": pool}}
     if config["ENGINE"] == ENGINES["mysql"]:
         return limits | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True} | config
     return config
@@ -137,7 +144,9 @@ def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
         if cluster.read_only:
             config = _read_only_sqlite(config)
     elif cluster.read_only:
-        config["OPTIONS"] = READ_ONLY_OPTIONS[config["ENGINE"]] | config["OPTIONS"]
+        for option, value in READ_ONLY_OPTIONS[config["ENGINE"]].items():
+            # Last, where the last one counts.
+            config["OPTIONS"][option] = f"{config['OPTIONS'].get(option, '')} {value}".strip()
     # Not even the table that records migrations may be made in somebody else's schema, nor in a test's copy of it.
     return config | ({"TEST": {"MIGRATE": False}} if cluster.read_only else {})
 
@@ -165,10 +174,14 @@ def _owner(cluster: Cluster, primary: dict[str, Any]) -> dict[str, Any]:
     config = parse_url(variable, text(variable) or text(cluster.url))
     if (config["ENGINE"], config["NAME"]) != (primary["ENGINE"], primary["NAME"]):
         raise ImproperlyConfigured(
-            f"{variable} leads to the database {config['NAME']!r}, but {cluster.url} to {primary['NAME']!r}. "
+            f"{variable} leads to {_place(config)}, but {cluster.url} to {_place(primary)}. "
             "The owner's account migrates the tables that the application's reads and writes."
         )
     return config
+
+
+def _place(config: dict[str, Any]) -> str:
+    return f"the {config['ENGINE'].rpartition('.')[2]} database {config['NAME']!r}"
 
 
 def _sqlite(path: str) -> dict[str, Any]:
@@ -222,19 +235,22 @@ def _mysql_tls(variable: str, options: dict[str, Any]) -> dict[str, Any]:
 
     Modes that do not verify are refused: with some client libraries they connect in plaintext to a server without TLS.
     """
+    asked = {name for name in options if name.startswith("ssl")}
+    if not asked:
+        return options
     files = {name: options[f"ssl_{name}"] for name in ("ca", "cert", "key") if f"ssl_{name}" in options}
     mode = options.get("ssl_mode", VERIFYING[0])
-    if not files and "ssl_mode" not in options:
-        return options
-    if "ca" not in files or mode not in VERIFYING:
+    unknown = asked - {"ssl_mode", *(f"ssl_{name}" for name in files)}
+    if unknown or "ca" not in files or mode not in VERIFYING:
         raise ImproperlyConfigured(
-            f"{variable} asks for TLS, but not for a server that proves who it is. Say ssl_ca=/PATH/ca.pem, and "
-            f"ssl_mode={VERIFYING[0]} (the default) or {VERIFYING[1]}."
+            f"{variable} asks for TLS by {', '.join(sorted(asked))}, and so not for a server that proves who it is. "
+            f"Say ssl_ca=/PATH/ca.pem, and ssl_mode={VERIFYING[0]} (the default) or {VERIFYING[1]}; ssl_cert and "
+            "ssl_key are known besides."
         )
     for name, path in files.items():
         if not Path(path).is_file():
             raise ImproperlyConfigured(f"{variable} says ssl_{name}={path}, which is not a file.")
-    rest = {name: value for name, value in options.items() if not name.startswith("ssl_")}
+    rest = {name: value for name, value in options.items() if name not in asked}
     return rest | {"ssl": files, "ssl_mode": mode}
 
 

@@ -38,11 +38,11 @@ def flag(name: str) -> bool:
     return value in ("on", "true", "1", "yes")
 
 
-def number(name: str, default: int) -> int:
-    """The variable as a whole number of at least 0."""
+def number(name: str, default: int, *, least: int = 0, most: int = 2**31 - 1) -> int:
+    """The variable as a whole number within bounds."""
     value = text(name, str(default))
-    if not value.isdecimal():
-        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number.")
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number from {least} to {most}.")
     return int(value)
 
 

@@ -20,6 +20,11 @@ class AsksBreaker(BaseDatabaseWrapper):
         refuse_if_down(self.alias)
         return super().create_cursor(name)
 
+    def close_if_health_check_failed(self) -> None:
+        """The same: Django asks an old connection whether it is well before it asks for a cursor."""
+        refuse_if_down(self.alias)
+        super().close_if_health_check_failed()
+
     @property
     def timeout(self) -> int | None:
         """Seconds that a statement may take, from the key TIMEOUT of the alias in DATABASES; None is no limit."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
@@ -17,7 +18,8 @@ from pytest_django import DjangoDbBlocker, Settings
 from config.settings.databases import for_visitors, parse_url
 from routers import health
 from routers.backends.postgresql.deadline import DeadlineConnection
-from routers.owners import as_owner
+from routers.locks import LockTimeout, migration_lock
+from routers.owners import as_owner, unlimited
 from tests.project.conftest import Site
 from tests.servers.conftest import database_name, python
 from tests.servers.processes import MySQL, Postgres
@@ -56,6 +58,10 @@ def hung(*pids: int) -> Iterator[None]:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+def refuse(alias: str) -> None:
+    raise health.DatabaseUnavailable(alias)
 
 
 def ask(connection: BaseDatabaseWrapper, sql: str) -> Any:
@@ -190,14 +196,102 @@ def test_breaker_that_is_open_is_asked_before_the_pool(
     postgres: Postgres, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection: Any = handler(postgres.url("postgres"))[ALIAS]
-
-    def refuse(alias: str) -> None:
-        raise health.DatabaseUnavailable(alias)
-
     monkeypatch.setattr("routers.backends.breaker.refuse_if_down", refuse)
     with pytest.raises(OperationalError):
         ask(connection, "SELECT 1")
     assert connection.pool.get_stats().get("connections_num", 0) == 0
+
+
+def test_breaker_that_is_open_is_asked_before_a_connection_that_hangs_is_asked_how_it_is(
+    mysql: MySQL, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection: Any = handler(mysql.url(), timeout=5)[ALIAS]
+    ask(connection, "SELECT 1")
+    connection.health_check_done = False  # as at the beginning of a request
+    monkeypatch.setattr("routers.backends.breaker.refuse_if_down", refuse)
+    mysql.server.stop()
+    try:
+        started = time.monotonic()
+        with pytest.raises(health.DatabaseUnavailable):
+            ask(connection, "SELECT 1")
+        assert time.monotonic() - started < 2
+    finally:
+        mysql.server.resume()
+
+
+def test_pool_that_the_prober_replaces_costs_nobody_a_page(postgres: Postgres, handler: Handler) -> None:
+    made = handler(postgres.url("postgres"), size=4)
+    connections[ALIAS] = made[ALIAS]  # where the prober looks for the pool
+    until = time.monotonic() + 3
+
+    def work() -> int:
+        done = 0
+        while time.monotonic() < until:
+            ask(made[ALIAS], "SELECT 1")
+            made[ALIAS].close()
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(4) as threads:
+        results = [threads.submit(work) for _ in range(4)]
+        while time.monotonic() < until:
+            health._renew_pool(ALIAS)
+            time.sleep(0.05)
+        del connections[ALIAS]
+        assert all(result.result() > 0 for result in results)
+
+
+def test_timeout_without_a_pool_is_refused(postgres: Postgres, handler: Handler) -> None:
+    connection = handler(postgres.url("postgres"))[ALIAS]
+    pool = connection.settings_dict["OPTIONS"].pop("pool")
+    with pytest.raises(ImproperlyConfigured, match=f"{ALIAS}.* has a TIMEOUT, but no pool"):
+        ask(connection, "SELECT 1")
+    connection.settings_dict["OPTIONS"]["pool"] = pool
+
+
+def test_pool_given_as_true_gives_up_on_a_hanging_server_too(postgres: Postgres) -> None:
+    config = for_visitors(parse_url("URL", postgres.url("postgres")))
+    config["OPTIONS"]["pool"] = True
+    wrapper: Any = ConnectionHandler({DEFAULT_DB_ALIAS: {}, f"{ALIAS}_true": config})[f"{ALIAS}_true"]
+    assert wrapper.settings_dict["OPTIONS"]["pool"]["connection_class"] is DeadlineConnection
+
+
+@pytest.mark.parametrize("engine", ["postgres", "mysql"])
+def test_unlimited_lifts_the_limits_and_keeps_the_account(
+    engine: str, request: pytest.FixtureRequest, handler: Handler
+) -> None:
+    servers = request.getfixturevalue(engine)
+    own = handler(servers.url("postgres") if engine == "postgres" else servers.url(), timeout=1)[ALIAS]
+    slow = "SELECT 1 FROM pg_sleep(1.5)" if engine == "postgres" else "SELECT SLEEP(1.5) IS NOT NULL"
+    connections[ALIAS] = own
+    try:
+        with unlimited(ALIAS) as free:
+            assert connections[ALIAS] is free is not own
+            assert ask(free, slow) == 1
+            assert free.settings_dict["USER"] == own.settings_dict["USER"]
+            with unlimited(ALIAS) as again:
+                assert again is free
+        assert connections[ALIAS] is own
+    finally:
+        del connections[ALIAS]
+
+
+def test_lock_of_a_session_outlives_a_block_as_somebody_else(
+    postgres: Postgres, handler: Handler, settings: Settings
+) -> None:
+    own = handler(postgres.url("postgres"))[ALIAS]
+    settings.OWNER_DATABASES = {ALIAS: parse_url("URL", postgres.url("postgres"))}
+    connections[ALIAS] = own
+    try:
+        with (
+            migration_lock(own, timeout=1),
+            as_owner(ALIAS) as owner,
+            pytest.raises(LockTimeout),
+            migration_lock(owner, timeout=0),
+        ):
+            pass
+    finally:
+        del connections[ALIAS]
 
 
 def test_owner_has_neither_pool_nor_limits_and_goes_when_the_block_ends(

@@ -215,17 +215,18 @@ def test_killed_server_is_down_and_comes_back_with_a_new_pool(
     wait_until(lambda: seen("replica").lag_bytes == 0)
 
 
-def test_server_that_was_restarted_between_two_looks_has_its_pool_renewed(watched: Watched, postgres: Postgres) -> None:
+def test_server_that_was_restarted_between_two_looks_has_been_up_all_along(
+    watched: Watched, postgres: Postgres
+) -> None:
     watched.server("primary", postgres.url("postgres"))
     snapshot(timeout=PATIENCE)
     assert ask("primary") == 1
-    before = pool("primary")
-    since = seen("primary").since
+    before, since = pool("primary"), seen("primary").since
     ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend'"
     postgres.query("postgres", f"{ended} AND pid != pg_backend_pid()", admin=True)
-    wait_until(lambda: before.closed)
-    assert seen("primary").since == since, "it has been up all along"
-    assert ask("primary") == 1
+    assert ask("primary") == 1, "the dead connection is passed over"
+    looked_again("primary")
+    assert (seen("primary").since, pool("primary")) == (since, before)
 
 
 def test_pool_is_not_renewed_while_nothing_happens(watched: Watched, postgres: Postgres) -> None:
@@ -383,8 +384,9 @@ def seconds(path):
     client.get(path, headers={"host": "10.0.0.7"})
     return time.monotonic() - started
 def in_time():
-    # The best of three: the machine may be busy with something else.
-    return [any(seconds(path) < 1 for _ in range(3)) for path in ("/healthz", "/readyz")]
+    # The machine may be busy with something else, but never for that long.
+    taken = [[seconds(path) for _ in range(3)] for path in ("/healthz", "/readyz")]
+    return [min(three) < 1 and max(three) < 2.5 for three in taken]
 def send(number, pids):
     for pid in pids:
         os.kill(pid, number)

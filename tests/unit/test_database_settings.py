@@ -67,6 +67,26 @@ def test_session_on_a_read_only_cluster_refuses_writes_itself(
     assert option in one(LEGACY, tmp_path)["legacy_db"]["OPTIONS"].items()
 
 
+def test_options_of_the_url_do_not_make_a_read_only_cluster_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T_LEGACY_URL", f"{SERVER}?options=-c%20default_transaction_read_only%3Doff")
+    options = one(LEGACY, tmp_path)["legacy_db"]["OPTIONS"]["options"]
+    assert options == "-c default_transaction_read_only=off -c default_transaction_read_only=on"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DATABASE_TIMEOUT", "0"), ("DATABASE_TIMEOUT", "2147484"), ("DATABASE_POOL_SIZE", "0")]
+)
+def test_number_out_of_bounds_is_refused(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T_DATABASE_URL", SERVER)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=f"{name} is '{value}'; it must be a whole number from 1 to"):
+        one(BLOG, tmp_path)
+
+
 def test_value_that_begins_with_a_dollar_is_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T_KEY", "$HOME-is-no-variable")
     assert text("T_KEY") == "$HOME-is-no-variable"
@@ -186,7 +206,7 @@ def test_server_of_visitors_has_a_pool_and_a_limit_to_what_a_statement_may_take(
     monkeypatch.setenv("DATABASE_POOL_SIZE", "3")
     config = one(BLOG, tmp_path)["default"]
     assert config["TIMEOUT"] == 7
-    assert config["OPTIONS"]["pool"] == {"min_size": 0, "max_size": 3, "timeout": 0.5}
+    assert config["OPTIONS"]["pool"] == {"min_size": 0, "max_size": 3, "timeout": 0.5, "reconnect_timeout": 1}
     assert "CONN_MAX_AGE" not in config, "Django refuses both"
 
 
@@ -216,10 +236,18 @@ def test_sqlite_file_and_read_only_cluster_have_no_owner(tmp_path: Path, monkeyp
     assert owners([BLOG, LEGACY], build([BLOG, LEGACY], tmp_path)[0]) == {}
 
 
+def test_owner_of_no_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T_DATABASE_OWNER_URL", SERVER)
+    with pytest.raises(ImproperlyConfigured, match="T_DATABASE_OWNER_URL is set, but T_DATABASE_URL names no server"):
+        owners([BLOG], one(BLOG, tmp_path))
+
+
 def test_owner_of_another_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T_DATABASE_URL", SERVER)
     monkeypatch.setenv("T_DATABASE_OWNER_URL", "postgres://owner:s3cr3t@db.example.com/users")
-    with pytest.raises(ImproperlyConfigured, match="T_DATABASE_OWNER_URL leads to the database 'users', but T_DATABAS"):
+    with pytest.raises(
+        ImproperlyConfigured, match="OWNER_URL leads to the postgresql database 'users', but T_DATABASE_URL"
+    ):
         owners([BLOG], one(BLOG, tmp_path))
 
 
@@ -230,9 +258,21 @@ def test_mysql_with_a_ca_verifies_the_server_and_its_name(tmp_path: Path) -> Non
     assert "ssl_ca" not in options
 
 
-@pytest.mark.parametrize("query", ["ssl_mode=REQUIRED", "ssl_mode=REQUIRED&ssl_ca=/ca.pem", "ssl_cert=/cert.pem"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ssl_mode=REQUIRED",
+        "ssl_mode=REQUIRED&ssl_ca=/ca.pem",
+        "ssl_cert=/cert.pem",
+        "ssl=true",
+        "ssl-ca=/ca.pem",
+        "ssl_ca=/ca.pem&ssl_cipher=x",
+    ],
+)
 def test_mysql_with_tls_that_verifies_nothing_is_refused(query: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="X asks for TLS, but not for a server that proves who it is"):
+    with pytest.raises(
+        ImproperlyConfigured, match="X asks for TLS by ssl.*, and so not for a server that proves who it is"
+    ):
         parse_url("X", f"mysql://app:pw@host/legacy?{query}")
 
 

@@ -213,17 +213,6 @@ def test_stopped_prober_leaves_no_thread(lab: Lab) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "health-shop"]
 
 
-def test_forked_process_begins_without_a_prober_and_leaves_its_parents_connections_open(lab: Lab) -> None:
-    lab.cluster("shop", lab.file("shop"))
-    snapshot()
-    watch = prober.watches["shop"]
-    prober.forget()
-    assert prober.watches == {}
-    assert any(watch in watches.values() for watches in prober._inherited)
-    watch.stop()
-    watch.thread.join()
-
-
 def test_database_in_memory_is_up(lab: Lab) -> None:
     lab.cluster("shop", ":memory:")
     assert snapshot()["shop"].state == "up"

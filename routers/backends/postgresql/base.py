@@ -1,14 +1,16 @@
 """Django's PostgreSQL backend with the breaker, with timeouts on both sides, and with a pool free of dead connections.
 
-In DATABASES: ENGINE is "routers.backends.postgresql", TIMEOUT the seconds that a statement may take.
+In DATABASES: ENGINE is "routers.backends.postgresql", TIMEOUT the seconds that a statement may take. With a TIMEOUT
+goes OPTIONS["pool"]: Django lets nobody else say of what class a connection is.
 """
 
 import select
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base
 from psycopg import OperationalError
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolClosed
 
 from routers.backends.breaker import AsksBreaker
 from routers.backends.postgresql.deadline import DeadlineConnection
@@ -20,8 +22,9 @@ GRACE = 1
 class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(settings_dict, *args, **kwargs)
-        if isinstance(pool := settings_dict["OPTIONS"].get("pool"), dict):
-            pool.setdefault("connection_class", DeadlineConnection)
+        if pool := settings_dict["OPTIONS"].get("pool"):
+            given = pool if isinstance(pool, dict) else {}
+            settings_dict["OPTIONS"]["pool"] = {"connection_class": DeadlineConnection} | given
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
@@ -32,12 +35,23 @@ class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        connection = super().get_new_connection(conn_params)
+        if self.timeout and not self.pool:
+            raise ImproperlyConfigured(
+                f"DATABASES[{self.alias!r}] has a TIMEOUT, but no pool, without which nothing ends a query on a server "
+                "that hangs. Set OPTIONS['pool'] to True or to a dictionary, or leave TIMEOUT out."
+            )
+        connection = self._checked_out(conn_params)
         while self.pool and _has_ended(connection):
             connection.close()
-            self.pool.putconn(connection)  # which discards it
-            connection = super().get_new_connection(conn_params)
+            connection._pool.putconn(connection)  # which discards it
+            connection = self._checked_out(conn_params)
         return connection
+
+    def _checked_out(self, conn_params: dict[str, Any]) -> Any:
+        try:
+            return super().get_new_connection(conn_params)
+        except (PoolClosed, KeyError):  # the prober has just put another pool in its place
+            return super().get_new_connection(conn_params)
 
     def _configure_connection(self, connection: Any) -> bool:
         if isinstance(connection, DeadlineConnection):

@@ -115,6 +115,7 @@ def test_unknown_column_on_mysql_is_no_outage_but_a_lost_server_is() -> None:
         ("57P01", True),  # the administrator ended it
         ("57P02", True),  # another session crashed
         ("57P03", True),  # it is starting
+        ("55P03", True),  # somebody holds a lock for too long
         ("54000", False),  # a statement beyond the limits of the program
         ("57014", False),  # cancelled, by a time limit or a person
         ("40001", False),  # in conflict with recovery, on a standby

@@ -67,7 +67,8 @@ def test_readyz_is_degraded_but_200_without_a_database_that_the_main_pages_do_no
     assert response.json()["databases"]["extra"]["remark"] == "no such file"
 
 
-def test_readyz_is_503_without_one_that_they_do(client: Client, both: Lab) -> None:
+def test_readyz_is_503_without_one_that_they_do(client: Client, both: Lab, settings: Settings) -> None:
+    settings.READINESS_APPS = ["users"]
     remove(both, "people")
     response = client.get("/readyz")
     assert (response.status_code, response.json()["status"]) == (503, "down")
@@ -79,7 +80,8 @@ def test_readyz_is_degraded_when_only_a_replica_is_gone(client: Client, both: La
     assert client.get("/readyz").json()["status"] == "degraded"
 
 
-def test_readyz_is_503_before_the_first_migration(client: Client, lab: Lab) -> None:
+def test_readyz_is_503_before_the_first_migration(client: Client, lab: Lab, settings: Settings) -> None:
+    settings.READINESS_APPS = ["users"]
     (lab.folder / "people.sqlite3").touch()
     lab.cluster("people", lab.folder / "people.sqlite3", "users")
     assert client.get("/readyz").status_code == 503
@@ -100,9 +102,10 @@ def test_in_production_readyz_is_one_word(client: Client, both: Lab) -> None:
 @pytest.mark.usefixtures("production")
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_answers_within_a_second_to_a_visitor_with_a_session_while_the_users_hang(
-    client: Client, lab: Lab, silent_port: int, path: str
+    client: Client, lab: Lab, silent_port: int, path: str, settings: Settings
 ) -> None:
-    """The best of three: the machine may be busy with something else."""
+    """The machine may be busy with something else, but never for that long."""
+    settings.READINESS_APPS = ["users"]
     postgresql(lab, "people", silent_port, *USERS_APPS)
     client.cookies["sessionid"] = "somebody"
 
@@ -112,7 +115,9 @@ def test_answers_within_a_second_to_a_visitor_with_a_session_while_the_users_han
         assert response.status_code == (503 if path == "/readyz" else 200)
         return time.monotonic() - started
 
-    assert any(seconds() < 1 for _ in range(3))
+    taken = [seconds() for _ in range(3)]
+    assert min(taken) < 1
+    assert max(taken) < 2.5
 
 
 @pytest.mark.usefixtures("production")

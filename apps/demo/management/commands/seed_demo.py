@@ -1,6 +1,7 @@
 """Fill the databases with the demo's content."""
 
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from apps.demo import seeding
 from apps.pages.services import refresh_figures
 from routers.locks import migration_lock
+from routers.owners import unlimited
 from routers.topology import topology
 
 WAIT_SECONDS = 600
@@ -43,7 +45,11 @@ class Command(BaseCommand):
         if options["reset"] and not (options["no_input"] or _agreed()):
             raise CommandError("Nothing was deleted.")
         # One run at a time: what is missing is counted first and written later.
-        with migration_lock(connections[topology().managed_aliases()[0]], timeout=WAIT_SECONDS):
+        first, *others = topology().managed_aliases()
+        with ExitStack() as stack:
+            for alias in (first, *others):
+                stack.enter_context(unlimited(alias))
+            stack.enter_context(migration_lock(connections[first], timeout=WAIT_SECONDS))
             if options["reset"]:
                 seeding.delete_everything()
             parts = seeding.unfinished_parts() if options["if_empty"] else {"users", "blog", "analytics"}
