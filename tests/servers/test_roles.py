@@ -423,3 +423,7 @@ def test_document_lists_what_is_tried_here() -> None:
     assert table("Tried on PostgreSQL, and refused") == [attempt.cells for attempt in REFUSED]
     assert table("Tried on MySQL and MariaDB, and refused") == [attempt.cells for attempt in REFUSED_BY_MYSQL]
     assert table("Who tries") == [(group, names(roles)) for group, roles in GROUPS.items()]
+
+
+def test_account_that_may_only_look_sees_a_schema_as_it_is(roles_site: Site) -> None:
+    assert "no issues" in roles_site.manage("check", "--database", "legacy_db")

@@ -270,9 +270,7 @@ def test_mysql_with_a_ca_verifies_the_server_and_its_name(tmp_path: Path) -> Non
     ],
 )
 def test_mysql_with_tls_that_verifies_nothing_is_refused(query: str) -> None:
-    with pytest.raises(
-        ImproperlyConfigured, match="X asks for TLS by ssl.*, and so not for a server that proves who it is"
-    ):
+    with pytest.raises(ImproperlyConfigured, match=r"X asks for TLS by ssl.*, and so not for a server that proves"):
         parse_url("X", f"mysql://app:pw@host/legacy?{query}")
 
 
