@@ -28,6 +28,8 @@ def aliases(django_db_blocker: DjangoDbBlocker) -> Iterator[Aliases]:
         for alias, url in zip(("one_db", "two_db", "three_db"), urls, strict=False):
             config = for_visitors(parse_url("URL", url))
             config["OPTIONS"] |= options
+            if options.get("pool") is False:  # without one there is no limit on this side
+                del config["TIMEOUT"]
             connections[alias] = ConnectionHandler({DEFAULT_DB_ALIAS: {}, alias: config})[alias]
             made.append(alias)
         return made

@@ -83,7 +83,9 @@ def test_database_that_answers_is_up_and_refuses_nobody(lab: Lab) -> None:
 
 def test_database_that_is_down_is_refused_in_a_whole_sentence(lab: Lab, closed_port: int) -> None:
     on_port(lab, "shop", closed_port)
-    since = snapshot()["shop"].since
+    snapshot()
+    wait_until(lambda: health.is_down("shop"))
+    since = health.health("shop").since
     with pytest.raises(DatabaseUnavailable) as refused:
         health.refuse_if_down("shop")
     assert isinstance(refused.value, OperationalError)

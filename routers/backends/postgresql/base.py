@@ -5,6 +5,7 @@ goes OPTIONS["pool"]: Django lets nobody else say of what class a connection is.
 """
 
 import select
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +18,8 @@ from routers.backends.postgresql.deadline import DeadlineConnection
 
 # The server shall be the first to end a statement, because its error says why; this side gives up a second later.
 GRACE = 1
+# More often than that, the prober does not put a new pool in the place of one while somebody waits for it.
+RENEWALS = 2
 
 
 class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
@@ -48,10 +51,10 @@ class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
         return connection
 
     def _checked_out(self, conn_params: dict[str, Any]) -> Any:
-        try:
-            return super().get_new_connection(conn_params)
-        except (PoolClosed, KeyError):  # the prober has just put another pool in its place
-            return super().get_new_connection(conn_params)
+        for _ in range(RENEWALS):
+            with suppress(PoolClosed, KeyError):  # the prober has just put another pool in its place
+                return super().get_new_connection(conn_params)
+        return super().get_new_connection(conn_params)
 
     def _configure_connection(self, connection: Any) -> bool:
         if isinstance(connection, DeadlineConnection):
