@@ -12,7 +12,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.base import DatabaseWrapper as DjangosWrapper
 from django.db.utils import ConnectionHandler
+from psycopg_pool import PoolClosed
 from pytest_django import DjangoDbBlocker, Settings
 
 from config.settings.databases import for_visitors, parse_url
@@ -239,6 +241,20 @@ def test_pool_that_the_prober_replaces_costs_nobody_a_page(postgres: Postgres, h
             time.sleep(0.2)
         del connections[ALIAS]
         assert all(result.result() > 0 for result in results)
+
+
+def test_pool_that_is_replaced_again_and_again_is_asked_for_once_more(
+    postgres: Postgres, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, refusals = DjangosWrapper.get_new_connection, [PoolClosed(), KeyError(ALIAS)]
+
+    def replaced(*args: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return connect(*args)
+
+    monkeypatch.setattr(DjangosWrapper, "get_new_connection", replaced)
+    assert ask(handler(postgres.url("postgres"))[ALIAS], "SELECT 1") == 1
 
 
 def test_timeout_without_a_pool_is_refused(postgres: Postgres, handler: Handler) -> None:

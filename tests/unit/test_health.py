@@ -215,6 +215,17 @@ def test_stopped_prober_leaves_no_thread(lab: Lab) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "health-shop"]
 
 
+def test_prober_that_is_forgotten_leaves_its_connections_open_as_they_are_the_parents(lab: Lab) -> None:
+    lab.cluster("shop", lab.file("shop"))
+    snapshot()
+    watch = prober.watches["shop"]
+    prober.forget()
+    assert prober.watches == {}
+    assert watch.thread.is_alive(), "here, where there was no fork"
+    watch.stop()
+    watch.thread.join()
+
+
 def test_database_in_memory_is_up(lab: Lab) -> None:
     lab.cluster("shop", ":memory:")
     assert snapshot()["shop"].state == "up"
