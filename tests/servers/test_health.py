@@ -222,7 +222,7 @@ def test_server_that_was_restarted_between_two_looks_has_been_up_all_along(
     snapshot(timeout=PATIENCE)
     assert ask("primary") == 1
     before, since = pool("primary"), seen("primary").since
-    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE backend_type = 'client backend'"
     postgres.query("postgres", f"{ended} AND pid != pg_backend_pid()", admin=True)
     assert ask("primary") == 1, "the dead connection is passed over"
     looked_again("primary")
