@@ -4,11 +4,11 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from urllib.parse import unquote
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from routers.sqlite import file_of
 
 # Any constant will do, as long as nothing else in the database uses the same one.
 LOCK_NAME = "migrate_all"
@@ -70,21 +70,21 @@ def _mysql(connection: BaseDatabaseWrapper) -> Lock:
 
 
 def _sqlite(connection: BaseDatabaseWrapper) -> Lock:
-    name = str(connection.settings_dict["NAME"])
-    if ":memory:" in name or "mode=memory" in name:  # nobody else can reach it
+    file = file_of(connection.settings_dict["NAME"])
+    if file is None:  # in memory, where nobody else can reach it
         return lambda: True, lambda: None
-    path = Path(unquote(name.removeprefix("file:").partition("?")[0]) + f".{LOCK_NAME}.lock")
+    path = file.with_name(f"{file.name}.{LOCK_NAME}.lock")
     path.touch(mode=0o600)
     held = []
 
     def acquire() -> bool:
-        file = path.open("w")
+        lock = path.open("w")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
+            lock.close()
             return False
-        held.append(file)
+        held.append(lock)
         return True
 
     # The file stays: removing it would let a waiting process and a new one each lock a file of its own.

@@ -2,15 +2,14 @@
 
 import logging
 import time
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from routers.health import PRIMARY, PROBE_DEADLINE, REPLICA, Health, in_one_line
+from routers.sqlite import file_of
 
 # Whole seconds are all that the MySQL driver knows.
 MYSQL_SECONDS = 1
@@ -69,8 +68,8 @@ class SQLiteProbe(Probe):
         self.wrapper, self.params = wrapper, params | {"timeout": PROBE_DEADLINE}
 
     def fetch(self) -> Any:
-        path = _path(str(self.params["database"]))
-        if path and not path.exists():  # SQLite would make it
+        file = file_of(self.params["database"])
+        if file and not file.exists():  # SQLite would make it
             raise FileNotFoundError("no such file")
         self.connection = self.wrapper.get_new_connection(self.params)
         try:
@@ -158,13 +157,6 @@ class PostgreSQLProbe(Probe):
             return behind
         ages = [age for age in (seconds, self._caught_up and now - self._caught_up) if age is not None]
         return round(max(min(ages), 0), 3) if ages else None
-
-
-def _path(name: str) -> Path | None:
-    """The file of a SQLite database; None for one in memory."""
-    if ":memory:" in name or "mode=memory" in name:
-        return None
-    return Path(unquote(name.removeprefix("file:").partition("?")[0]) if name.startswith("file:") else name)
 
 
 def _behind(received: int | None, flushed: int | None, replayed: int | None) -> int | None:

@@ -53,7 +53,7 @@ class UserAdmin(MultiDBModelAdmin, DjangoUserAdmin):
         super().save_model(request, obj, form, change)
         services.announce_saved(obj, is_new=not change)
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 - Django's name for it
         with self._transaction(request):
             return self._say_where(super().user_change_password(request, id, form_url))
 

@@ -153,7 +153,8 @@ SOURCE_URL = text("SOURCE_URL")
 SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)
 # Whoever sends it to /readyz as "Authorization: Bearer TOKEN" is told of each database.
 READYZ_TOKEN = text("READYZ_TOKEN")
-# /readyz answers 503 when the primary of one of these is down. Without the users, visitors still read the blog.
+# /readyz answers 503 when the primary of one of these is down. The demo's main pages are the blog's, which visitors
+# read without the users; what is left when the demo goes has no other pages than theirs.
 READINESS_APPS = ["users"]
 READINESS_APPS = ["blog"]  # demo
 

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from config.settings.environment import BASE_DIR, env, number, text
+from routers.sqlite import file_of
 from routers.topology import Cluster
 
 CLUSTERS_FILE = "config/settings/databases.py"
@@ -57,8 +58,8 @@ READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
 }
 # Seconds that a visitor waits for a connection when all of the pool's are taken.
 POOL_WAIT = 0.5
+# The modes of TLS in which a MySQL server has to prove who it is.
 VERIFYING = ("VERIFY_IDENTITY", "VERIFY_CA")
-
 
 Databases = dict[str, dict[str, Any]]
 
@@ -140,7 +141,8 @@ def _primary(cluster: Cluster, var: Path) -> dict[str, Any]:
     url = text(cluster.url)
     config = for_visitors(parse_url(cluster.url, url)) if url else _sqlite(str(var / f"{cluster.name}.sqlite3"))
     if config["ENGINE"] == ENGINES["sqlite"]:
-        _create_private(cluster.url, _sqlite_file(config))
+        if file := file_of(config["NAME"]):
+            _create_private(cluster.url, file)
         if cluster.read_only:
             config = _read_only_sqlite(config)
     elif cluster.read_only:
@@ -203,10 +205,6 @@ def _read_only_sqlite(config: dict[str, Any]) -> dict[str, Any]:
     """The same file, opened so that it refuses writes itself, as a real replica would."""
     name = config["NAME"].replace("?mode=rw", "?mode=ro")
     return {"ENGINE": ENGINES["sqlite"], "NAME": name, "OPTIONS": {"timeout": 5}}
-
-
-def _sqlite_file(config: dict[str, Any]) -> Path:
-    return Path(unquote(config["NAME"].removeprefix("file:").removesuffix("?mode=rw")))
 
 
 def _sqlite_path(variable: str, url: str) -> str:

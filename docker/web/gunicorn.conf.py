@@ -8,7 +8,7 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # As many as the pool of each database has connections.
 threads = int(os.environ.get("WEB_THREADS", "8"))
 # The file system is read only, and a heartbeat has no business on a disk.
-worker_tmp_dir = "/dev/shm"  # noqa: S108
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - not for files of ours
 # Its home for a control socket is there neither.
 control_socket_disable = True
 # After SIGTERM no request is accepted, and those under way have so many seconds. Compose waits a little longer.

@@ -51,6 +51,16 @@ def handler(django_db_blocker: DjangoDbBlocker) -> Iterator[Handler]:
 
 
 @contextmanager
+def known_by_its_alias(own: BaseDatabaseWrapper) -> Iterator[None]:
+    """As the connection of this thread, where the code under test looks for it."""
+    connections[ALIAS] = own
+    try:
+        yield
+    finally:
+        del connections[ALIAS]
+
+
+@contextmanager
 def hung(*pids: int) -> Iterator[None]:
     """Stop these processes for as long as the block lasts: their connections stay open, and answer nothing."""
     for pid in pids:
@@ -279,8 +289,7 @@ def test_unlimited_lifts_the_limits_and_keeps_the_account(
     servers = request.getfixturevalue(engine)
     own = handler(servers.url("postgres") if engine == "postgres" else servers.url(), timeout=1)[ALIAS]
     slow = "SELECT 1 FROM pg_sleep(1.5)" if engine == "postgres" else "SELECT SLEEP(1.5) IS NOT NULL"
-    connections[ALIAS] = own
-    try:
+    with known_by_its_alias(own):
         with unlimited(ALIAS) as free:
             assert connections[ALIAS] is free is not own
             assert ask(free, slow) == 1
@@ -288,8 +297,6 @@ def test_unlimited_lifts_the_limits_and_keeps_the_account(
             with unlimited(ALIAS) as again:
                 assert again is free
         assert connections[ALIAS] is own
-    finally:
-        del connections[ALIAS]
 
 
 def test_lock_of_a_session_outlives_a_block_as_somebody_else(
@@ -297,26 +304,22 @@ def test_lock_of_a_session_outlives_a_block_as_somebody_else(
 ) -> None:
     own = handler(postgres.url("postgres"))[ALIAS]
     settings.OWNER_DATABASES = {ALIAS: parse_url("URL", postgres.url("postgres"))}
-    connections[ALIAS] = own
-    try:
-        with (
-            migration_lock(own, timeout=1),
-            as_owner(ALIAS) as owner,
-            pytest.raises(LockTimeout),
-            migration_lock(owner, timeout=0),
-        ):
-            pass
-    finally:
-        del connections[ALIAS]
+    with (
+        known_by_its_alias(own),
+        migration_lock(own, timeout=1),
+        as_owner(ALIAS) as owner,
+        pytest.raises(LockTimeout),
+        migration_lock(owner, timeout=0),
+    ):
+        pass
 
 
 def test_owner_has_neither_pool_nor_limits_and_goes_when_the_block_ends(
     postgres: Postgres, handler: Handler, settings: Settings
 ) -> None:
     own = handler(postgres.url("postgres"))[ALIAS]
-    connections[ALIAS] = own
-    try:
-        settings.OWNER_DATABASES = {ALIAS: parse_url("URL", postgres.url("postgres"))}
+    settings.OWNER_DATABASES = {ALIAS: parse_url("URL", postgres.url("postgres"))}
+    with known_by_its_alias(own):
         with as_owner(ALIAS) as owner:
             assert connections[ALIAS] is owner is not own
             assert ask(owner, "SHOW statement_timeout") == "0"
@@ -325,8 +328,6 @@ def test_owner_has_neither_pool_nor_limits_and_goes_when_the_block_ends(
                 assert again is owner
         assert connections[ALIAS] is own
         assert owner.connection is None
-    finally:
-        del connections[ALIAS]
 
 
 def test_page_on_a_server_that_hangs_costs_no_more_than_the_deadline(postgres: Postgres, migrated_copy: Site) -> None:

@@ -12,7 +12,7 @@ class DatabaseValidation(validation.DatabaseValidation):
     def _check_sql_mode(self, **kwargs: Any) -> list[CheckMessage]:
         """mysql.W002, or routers.W003 when the server could not be asked."""
         try:
-            return super()._check_sql_mode(**kwargs)  # type: ignore[misc,no-any-return]
+            return super()._check_sql_mode(**kwargs)  # type: ignore[misc,no-any-return]  # not in the stubs
         except Error as error:
             return [
                 CheckWarning(

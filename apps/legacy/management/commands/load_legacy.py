@@ -4,9 +4,7 @@ import sqlite3
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
@@ -16,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from apps.legacy.models import LegacyCustomer
 from apps.legacy.services import SECONDS_TO_WAIT, SQL_FILES, NotEmpty, fill_sqlite_file
 from routers.locks import LockTimeout, migration_lock
+from routers.sqlite import file_of
 
 CLIENTS = {
     "mysql": "mysql --default-character-set=utf8mb4 --host={HOST} --port={PORT} --user={USER} --password {NAME} <",
@@ -46,7 +45,9 @@ class Command(BaseCommand):
         self._report(connection, options["verbosity"])
 
     def _fill(self, connection: BaseDatabaseWrapper) -> None:
-        alias, path = connection.alias, _file_of(connection)
+        alias, path = connection.alias, file_of(connection.settings_dict["NAME"])
+        if path is None:
+            raise CommandError(f"{alias} is in memory, and this command fills only a file.")
         try:
             # Asked first: a file that is somebody's is not to be touched.
             if _tables(connection):
@@ -86,12 +87,6 @@ def _tables(connection: BaseDatabaseWrapper) -> set[str]:
 
 def _is_loaded(connection: BaseDatabaseWrapper) -> bool:
     return {model._meta.db_table for model in apps.get_app_config("legacy").get_models()} <= _tables(connection)
-
-
-def _file_of(connection: BaseDatabaseWrapper) -> Path:
-    """The file behind a NAME, which for a read-only one is a URI."""
-    name = str(connection.settings_dict["NAME"])
-    return Path(unquote(urlsplit(name).path) if name.startswith("file:") else name)
 
 
 def _how_to_load(connection: BaseDatabaseWrapper) -> str:
