@@ -31,6 +31,7 @@ PRIMARY, REPLICA = "primary", "replica"
 # connection, so that one late answer or a connection that was cut on the way does no harm; but once when a visitor has
 # been waiting, too. A connection that is refused needs no waiting.
 PROBE_DEADLINE = 0.5
+LOOKS_WHILE_DOWN = 4  # in an interval
 # After so many intervals without a look, the thread that should have looked is gone.
 STALE_INTERVALS = 5
 STOP_SECONDS = 0.3
@@ -189,18 +190,23 @@ class Watch:
             log.warning(
                 "%s is %s%s", self.alias, found.state, found.error and f": {found.error}", extra={"alias": self.alias}
             )
+        if found.state == DOWN:  # whoever writes waits for the moment in which it is back, or another in its place
+            self._due = self._began + self.interval / LOOKS_WHILE_DOWN
         if found.state == UP and self.state == DOWN:  # so far, for whoever asks
-            _renew_pool(self.alias)
+            renew_pool(self.alias)
         self.seen = found
         self._ended, self._began, self._suspected = time.monotonic(), None, False
         self._answered.set()
 
     def _ask(self) -> Health:
         if self._probe:
-            try:
-                return self._up(self._probe)
-            except Exception:  # lost or silent: what counts is whether a new one can be had
-                self._close()
+            # Lost or silent: what counts is whether a new one can be had. Nor does a server count any more that has
+            # changed sides: the address may lead to another one by now.
+            with suppress(Exception):
+                found = self._up(self._probe)
+                if found.role == self.seen.role:
+                    return found
+            self._close()
         from routers.probing import probe  # whose drivers import this module
 
         self._probe = probe(self.alias)
@@ -281,12 +287,13 @@ def in_one_line(alias: str, error: Exception) -> str:
     return text[:300]
 
 
-def _renew_pool(alias: str) -> None:
-    """Have the next checkout make new connections: after an outage a pool tries again at growing intervals only."""
+def renew_pool(alias: str, pool: Any = None) -> None:
+    """Have the next checkout make new connections: after an outage a pool tries again at growing intervals only. With
+    `pool`, only if that one is still in use, and not another one since."""
     pools = getattr(connections[alias], "_connection_pools", {})
     # Taken away before it is closed, as nobody can be served by a pool that is; close_pool() does it the other way.
-    if pool := pools.pop(alias, None):
-        pool.close(timeout=PROBE_DEADLINE)
+    if (found := pools.get(alias)) and pool in (None, found) and pools.pop(alias, None):
+        found.close(timeout=PROBE_DEADLINE)
 
 
 prober = Prober()

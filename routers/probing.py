@@ -95,12 +95,13 @@ class PostgreSQLProbe(Probe):
                CASE WHEN NOT r.standby THEN pg_current_wal_flush_lsn() - '0/0' END::bigint,
                CASE WHEN NOT r.standby
                     THEN ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int
-                    ELSE w.received_tli END,
+                    ELSE GREATEST(w.received_tli, c.timeline_id, m.min_recovery_end_timeline) END,
                (pg_last_wal_receive_lsn() - '0/0')::bigint,
                (pg_last_wal_replay_lsn() - '0/0')::bigint,
                extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
                w.pid IS NOT NULL, w.status
-          FROM pg_is_in_recovery() AS r (standby) LEFT JOIN pg_stat_wal_receiver w ON true
+          FROM pg_is_in_recovery() AS r (standby), pg_control_checkpoint() c, pg_control_recovery() m
+               LEFT JOIN pg_stat_wal_receiver w ON true
     """
     _caught_up: float | None = None
 

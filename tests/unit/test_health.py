@@ -27,6 +27,7 @@ class Lab:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder, self.settings, self.added = folder, settings, list[str]()
+        settings.SHARED_APPS = {}
         settings.CLUSTERS = ()
 
     def file(self, name: str) -> Path:

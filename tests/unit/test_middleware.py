@@ -1,10 +1,12 @@
 """Each request has a routing state of its own, under sync and async servers alike."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from django.db import router
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from apps.blog.models import Post
 from apps.users.models import User
@@ -21,7 +23,7 @@ def test_state_is_open_during_the_request_and_closed_after_it() -> None:
         return HttpResponse()
 
     RoutingMiddleware(view)(HttpRequest())
-    assert seen[0].reason_for("default", "blog_post") == "app: blog lives on default"
+    assert seen[0].reason_for("read_replica_1", "blog_post") == "replica: nothing binds you to the primary"
     assert state.current() is None
 
 
@@ -42,4 +44,60 @@ def test_concurrent_async_requests_do_not_see_each_other() -> None:
         responses = await asyncio.gather(*(middleware(request) for request in requests))
         return [response.content for response in responses]
 
-    assert asyncio.run(both()) == [b"default", b"users_db"]
+    assert asyncio.run(both()) == [b"read_replica_1", b"users_replica_1"]
+
+
+@pytest.mark.parametrize(("stale", "is_kept"), [({"users"}, True), (set(), False)])
+def test_session_that_a_stale_replica_lacks_is_not_taken_away(stale: set[str], is_kept: bool) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        known = state.current()
+        assert known is not None
+        known.stale |= stale
+        response = HttpResponse()
+        response.delete_cookie("sessionid")
+        return response
+
+    response: Any = RoutingMiddleware(view)(HttpRequest())
+    assert ("sessionid" not in response.cookies) is is_kept
+
+
+def streamed() -> Iterator[bytes]:
+    yield router.db_for_read(Post).encode()
+    yield router.db_for_read(Post).encode()
+
+
+def test_what_is_streamed_is_read_as_the_request_reads() -> None:
+    response: Any = RoutingMiddleware(lambda request: StreamingHttpResponse(streamed()))(HttpRequest())
+    assert list(response) == [b"read_replica_1"] * 2
+    assert state.current() is None
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "wrote", "attempts"),
+    [
+        ("GET", "", False, 2),
+        ("OPTIONS", "", False, 2),
+        ("GET", "{}", False, 1),
+        ("GET", "", True, 1),
+        ("POST", "", False, 1),
+    ],
+)
+def test_only_a_safe_request_without_a_body_that_wrote_nothing_is_run_again(
+    method: str, body: str, wrote: bool, attempts: int
+) -> None:
+    runs = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        known = state.current()
+        assert known is not None
+        runs.append(known)
+        if len(runs) == 1:
+            known.mark(known.avoided, "read_replica_1")
+            if wrote:
+                known.mark(known.written, "blog")
+        return HttpResponse()
+
+    request = HttpRequest()
+    request.method, request.META["CONTENT_LENGTH"] = method, str(len(body) or "")
+    RoutingMiddleware(view)(request)
+    assert len(runs) == attempts

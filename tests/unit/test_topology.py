@@ -76,6 +76,7 @@ def test_app_that_is_shared_and_in_a_cluster_is_refused() -> None:
 
 def test_changed_setting_is_read_again(settings: object) -> None:
     before = topology()
+    settings.SHARED_APPS = {}  # type: ignore[attr-defined]
     settings.CLUSTERS = (BLOG,)  # type: ignore[attr-defined]
     assert topology().clusters == (BLOG,)
     assert topology() is not before

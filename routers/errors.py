@@ -13,10 +13,13 @@ from django.db.backends.utils import CursorWrapper
 # … and a file that is broken as a plain DatabaseError, as if that were a mistake of ours.
 _SQLITE_OUTAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SQLITE_FAULTS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
+_MYSQL_CLIENT = range(2000, 3000)  # the client's own: refused, gone away, lost, timed out
 _MYSQL_FAULTS = {1054, 1267, 1305, 1366}  # unknown column, mixed collations, no such function, wrong string
 # PostgreSQL says more often what it is: a lost connection, too few resources, a server that ends or is starting; and a
 # lock that took longer than a visitor waits. (A statement that did, 57014, is a mistake of ours.)
 _POSTGRESQL_OUTAGES = ("08", "53", "57P0", "55P03")
+# … and on a standby, a conflict of locks or rows, and one of buffers.
+_RECOVERY_CONFLICTS = ("40001", "40P01")
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -31,6 +34,32 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def is_outage(error: BaseException | None) -> bool:
     """Whether a database that did not answer or would not serve is behind the exception, rather than our code."""
     return any(_is_broken_file(each) or _did_not_serve(each) for each in chain(error))
+
+
+def sqlstate_of(error: BaseException | None) -> str | None:
+    """PostgreSQL's code for the error that is behind the exception; None where there is none."""
+    return next(filter(None, (getattr(each, "sqlstate", None) for each in chain(error))), None)
+
+
+def has_failed_as_replica(error: BaseException | None) -> bool:
+    """Whether a read that a replica refused may be made elsewhere: the replica is lost, or replaying the log had a
+    better claim to the rows."""
+    return is_outage(error) or sqlstate_of(error) in _RECOVERY_CONFLICTS
+
+
+def is_pool_exhausted(error: BaseException | None) -> bool:
+    """Whether a pool had no connection to give in time: all are in use, or no new one can be made."""
+    return any(type(each).__name__ == "PoolTimeout" for each in chain(error))  # whose package may not be there
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Whether there is no connection any more, or none could be made; not where the server merely refused something."""
+    if not is_outage(error) or is_pool_exhausted(error):
+        return False
+    if (state := sqlstate_of(error)) is not None:
+        return state.startswith(("08", "57P0"))
+    codes = [each.args[0] for each in chain(error) if each.args and isinstance(each.args[0], int)]
+    return not codes or codes[0] in _MYSQL_CLIENT
 
 
 def alias_of(error: BaseException | None) -> str | None:
