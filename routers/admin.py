@@ -1,15 +1,19 @@
 """The admin on several databases: each page reads, writes and locks on one alias, and says which."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import NestedObjects, quote
+from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import FieldDoesNotExist
 from django.db import router, transaction
 from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.forms import ModelChoiceField, ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -19,6 +23,7 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.views.decorators.csrf import csrf_protect
 
+from routers.relations import CrossDatabaseForeignKey
 from routers.topology import UnroutedApp, declared_in, topology
 
 if TYPE_CHECKING:  # Django's admin classes are generic in its stubs only
@@ -79,7 +84,11 @@ class OnOneDatabase(BaseModelAdmin):
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> "ModelChoiceField[Any] | None":
-        return super().formfield_for_foreignkey(db_field, request, **{"using": self.database_alias, **kwargs})
+        using = self.database_alias
+        if isinstance(db_field, CrossDatabaseForeignKey):
+            cluster = topology().cluster_of_app(db_field.related_model._meta.app_label)
+            using = cluster.primary if cluster else using
+        return super().formfield_for_foreignkey(db_field, request, **{"using": using, **kwargs})
 
     def formfield_for_manytomany(
         self, db_field: "ManyToManyField[Any, Any]", request: HttpRequest, **kwargs: Any
@@ -111,6 +120,29 @@ class OnOneDatabase(BaseModelAdmin):
         ]
 
 
+class PrefetchingChangeList(ChangeList):
+    """Joins the relations that list_display names, and prefetches those that lead to another database.
+
+    Before Django 6.1 a list with one relation joined all that the model has.
+    """
+
+    def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
+        listed = [field for field in self.lookup_opts.fields if field.name in self.list_display]
+        across = {field.name for field in listed if isinstance(field, CrossDatabaseForeignKey)}
+        joined = [field.name for field in listed if field.is_relation and field.name not in across]
+        if self.list_select_related is not False:
+            qs = super().apply_select_related(qs)
+        elif joined:
+            qs = qs.select_related(*joined)
+        return qs.prefetch_related(*across)
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """By the id, where Django would take the other model's own ordering, which is a join."""
+        found = super().get_ordering_field(field_name)
+        across = [field for field in self.lookup_opts.fields if isinstance(field, CrossDatabaseForeignKey)]
+        return next((field.attname for field in across if field.name == found), found)
+
+
 class MultiDBModelAdmin(OnOneDatabase, ModelAdmin):
     """A ModelAdmin that stays on one alias (see `using` above) from the list to the delete confirmation.
 
@@ -119,6 +151,13 @@ class MultiDBModelAdmin(OnOneDatabase, ModelAdmin):
 
     Templates get `database_alias`, and `view_only_because`.
     """
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PrefetchingChangeList
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Not into another database, which would be a join; Django answers 400."""
+        return not _leads_across(self.model, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_inline_instances(
         self, request: HttpRequest, obj: Model | None = None
@@ -243,6 +282,26 @@ class MultiDBModelAdmin(OnOneDatabase, ModelAdmin):
             write()
         else:
             transaction.on_commit(write, using=self.database_alias, robust=True)
+
+
+def _leads_across(model: type[Model], lookup: str) -> bool:
+    """Whether a lookup needs a join between two databases, which the id of a row elsewhere, `author__id`, does not."""
+    for part, following in pairwise([*lookup.split(LOOKUP_SEP), ""]):
+        field: Any = _field_of(model, part)
+        if not getattr(field, "path_infos", None):
+            return False
+        model = field.path_infos[-1].to_opts.model
+        if isinstance(field, CrossDatabaseForeignKey):
+            return _field_of(model, following) not in (None, field.target_field)
+        if isinstance(getattr(field, "field", None), CrossDatabaseForeignKey):
+            return True
+    return False
+
+
+def _field_of(model: type[Model], name: str) -> Any:
+    with suppress(FieldDoesNotExist):
+        return model._meta.get_field(name)
+    return None
 
 
 class _Deleted:

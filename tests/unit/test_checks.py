@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from django.apps import apps
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
@@ -37,6 +38,7 @@ def test_project_itself_has_no_findings() -> None:
 
 
 def test_app_in_no_cluster_is_an_error_that_names_the_file(settings: Settings) -> None:
+    settings.SHARED_APPS = {}
     settings.CLUSTERS = tuple(c for c in settings.CLUSTERS if c.name != "cache")
     error = next(message for message in check_topology() if message.id == "routers.E001")
     assert error.msg == "The app 'cache' has models but no database."
@@ -45,6 +47,7 @@ def test_app_in_no_cluster_is_an_error_that_names_the_file(settings: Settings) -
 
 
 def test_alias_without_a_cluster_is_an_error(settings: Settings) -> None:
+    settings.SHARED_APPS = {}
     settings.CLUSTERS = tuple(c for c in settings.CLUSTERS if c.name != "cache")
     assert "routers.E003" in ids(check_topology())
 
@@ -55,7 +58,7 @@ def test_cluster_without_a_database_is_an_error(settings: Settings) -> None:
 
 
 def test_label_that_is_not_installed_is_a_warning(settings: Settings) -> None:
-    settings.SHARED_APPS = {"oubtox": ["blog"]}
+    settings.SHARED_APPS = {**settings.SHARED_APPS, "oubtox": ["blog"]}
     assert ids(check_topology()) == ["routers.W001"]
 
 
@@ -117,3 +120,11 @@ def test_shared_app_may_not_point_into_one_of_its_clusters(settings: Settings) -
             app_label = "outbox"
 
     assert ids(findings(Message)) == ["routers.E004"]
+
+
+def test_transaction_around_each_request_of_a_replicated_cluster_is_a_warning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "routers.W006" not in ids(check_topology())
+    monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", True)
+    assert ids(check_topology()) == ["routers.W006"]
