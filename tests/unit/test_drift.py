@@ -217,6 +217,7 @@ def test_check_looks_at_named_aliases_of_read_only_clusters(item: Any, settings:
     settings.CLUSTERS = (*settings.CLUSTERS, cluster)
     assert ids([ALIAS, ALIAS]) == ["routers.E011"]
     assert ids(None) == ids(["users_db"]) == []
+    settings.SHARED_APPS = {}
     settings.CLUSTERS = (Cluster("old", primary=ALIAS, apps=("users",), read_only=True),)
     assert ids([ALIAS]) == []
     settings.CLUSTERS = (Cluster("old", primary=ALIAS, apps=("routers",)),)

@@ -1,6 +1,6 @@
 import pytest
 
-from routers.guards import is_read
+from routers.statements import is_read, is_write
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,44 @@ def test_read_is_known_as_one(sql: str) -> None:
 )
 def test_anything_else_is_a_write(sql: str) -> None:
     assert not is_read(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "SELECT * FROM customers FOR UPDATE",
+        "SELECT * FROM customers c JOIN t ON true FOR NO KEY UPDATE OF c SKIP LOCKED",
+        "SELECT * FROM customers FOR KEY SHARE",
+        "SELECT 'please update me; or not', 'it''s an insert'",
+        'SELECT "update", `delete` FROM customers',
+        "SELECT $$ delete $$, $a$ it's; $$ $a$",
+        "SELECT 1; /* nothing */ -- follows",
+        "/* told first */ SELECT 1",
+        "COPY customers (name) TO STDOUT",
+        "COPY (SELECT * FROM customers) TO STDOUT (FORMAT csv)",
+    ],
+)
+def test_what_changes_no_row_is_no_write(sql: str) -> None:
+    assert not is_write(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE customers SET city = 'SELECT'",
+        "/* told first */ DELETE FROM customers",
+        "WITH a AS (SELECT * FROM customers FOR UPDATE) UPDATE customers SET city = ''",
+        "INSERT INTO copied SELECT * FROM customers FOR UPDATE",
+        "SELECT 'a'; DROP TABLE customers; SELECT 'b'",
+        "SELECT '\\''; DROP TABLE customers; SELECT '\\''",
+        "SELECT \"it's\"; DROP TABLE customers; SELECT 'b'",
+        "SELECT 1; /*! DROP TABLE customers */",
+        "COPY customers FROM STDIN",
+        "COPY (DELETE FROM customers RETURNING *) TO STDOUT",
+        "CALL tidy_up()",
+        None,
+    ],
+)
+def test_what_may_change_one_is(sql: str | None) -> None:
+    assert is_write(sql)
