@@ -3,7 +3,6 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
-from django.db.models import QuerySet
 from django.forms import Field
 from django.http import HttpRequest, HttpResponse
 
@@ -27,7 +26,7 @@ class PersonForm(UserChangeForm):
 
 @admin.register(User)
 class UserAdmin(MultiDBModelAdmin, DjangoUserAdmin):
-    """People, as Django's own admin edits them. Every change is announced as by services."""
+    """People, as Django's own admin edits them. Every change is announced, as those of services are."""
 
     form = PersonForm
     add_form = NewPersonForm
@@ -56,14 +55,3 @@ class UserAdmin(MultiDBModelAdmin, DjangoUserAdmin):
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 - Django's name for it
         with self._transaction(request):
             return self._say_where(super().user_change_password(request, id, form_url))
-
-    def delete_model(self, request: HttpRequest, obj: User) -> None:  # type: ignore[override]
-        user_id = obj.pk
-        super().delete_model(request, obj)
-        services.announce_deleted(user_id)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        user_ids = list(queryset.values_list("pk", flat=True))
-        super().delete_queryset(request, queryset)
-        for user_id in user_ids:
-            services.announce_deleted(user_id)

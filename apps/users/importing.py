@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
-from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from apps.users.models import User
+from routers.transactions import atomic_for
 
 BATCH = 400
 
@@ -21,7 +21,7 @@ def import_users(*, rows: Iterable[Mapping[str, Any]]) -> int:
     the caller copies to other databases what belongs there, in bulk.
     """
     new = 0
-    with transaction.atomic(using=router.db_for_write(User)):
+    with atomic_for(User):
         for batch in _batches([_user(row) for row in rows]):
             names, emails = [user.username for user in batch], [user.email for user in batch]
             known = User.objects.filter(Q(username__in=names) | Q(email__in=emails)).values_list("username", "email")
@@ -49,12 +49,7 @@ def public_data(usernames: Iterable[str]) -> Iterator[dict[str, Any]]:
     """What other databases may keep of these users: user_id, username, display_name and bio, a query a batch."""
     for batch in _batches(list(usernames)):
         for user in User.objects.filter(username__in=batch).order_by("pk"):
-            yield {
-                "user_id": user.pk,
-                "username": user.username,
-                "display_name": user.display_name,
-                "bio": user.bio,
-            }
+            yield user.public_data
 
 
 def _batches(items: list[Any]) -> Iterator[list[Any]]:

@@ -1,26 +1,29 @@
-"""Every write to people: in one transaction on users_db, announced to the other apps once it is committed."""
+"""Every write to people: in one transaction on users_db, with the messages that tell the other databases of it."""
 
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
-from django.db import router, transaction
-from django.dispatch import Signal
+from django.db import router
 from django.utils import timezone
 
-from apps.users import signals
+from apps.outbox.publishing import publish
+from apps.outbox.tombstones import key_of
+from apps.users import attempts
 from apps.users.confirmation import read_token, user_of_token
 from apps.users.models import User
+from apps.users.topics import DELETED, REGISTERED, SAVED
+from routers.transactions import atomic_for
 
 
-def register_user(*, username: str, email: str, password: str) -> User:
-    """Make an account whose address is yet to be confirmed.
+def create_user_with_profile(*, username: str, email: str, password: str) -> User:
+    """Make an account whose address is yet to be confirmed. What other databases shall hold of it follows by message.
 
     Raises IntegrityError, with nothing written, when somebody has taken the name or the address meanwhile.
     """
     user = User(username=username, email=email)
     # Slow on purpose, so before the transaction and not in it.
     user.set_password(password)
-    with transaction.atomic(using=router.db_for_write(User)):
+    with atomic_for(User):
         user.save()
         announce_saved(user, is_new=True)
     return user
@@ -31,7 +34,7 @@ def update_profile(*, user: User, first_name: str, last_name: str, bio: str, ema
 
     Raises IntegrityError, with nothing written, when somebody has taken the address meanwhile.
     """
-    with transaction.atomic(using=router.db_for_write(User)):
+    with atomic_for(User):
         stored = User.objects.select_for_update().get(pk=user.pk)
         address_is_new = stored.email != email
         if address_is_new:
@@ -47,7 +50,7 @@ def update_profile(*, user: User, first_name: str, last_name: str, bio: str, ema
 def confirm_email(*, token: str) -> User:
     """Note that the address in the link is its owner's. A second time changes nothing. Raises ConfirmationError.
 
-    Nobody is told: no other app shows the address.
+    Nobody is told: no other app holds the address.
     """
     user_id, email = read_token(token)
     now = timezone.now()
@@ -58,26 +61,36 @@ def confirm_email(*, token: str) -> User:
 
 
 def delete_user(*, user: User) -> None:
-    """Delete the account with everything that hangs on it on users_db; other databases hear of it afterwards."""
-    user_id = user.pk
-    with transaction.atomic(using=router.db_for_write(User)):
+    """Delete the account with everything that users_db holds of it, and have the other databases follow."""
+    with atomic_for(User):
         user.delete()
-        announce_deleted(user_id)
 
 
 def announce_saved(user: User, *, is_new: bool = False) -> None:
-    """Tell the other apps of a person, on commit. Whoever saves one by other ways, as the admin does, calls it."""
-    data = {"user_id": user.pk, "username": user.username, "display_name": user.display_name, "bio": user.bio}
-    _announce(signals.user_saved, data)
+    """Tell the other apps of a person. Whoever saves one by other ways, as the admin does, calls it in the transaction;
+    create_user() of the manager has done so.
+
+    Raises PublishedOutsideTransaction.
+    """
+    about = {"id": user.pk}
+    _publish(SAVED, about, router.db_for_write(User))
     if is_new:
-        _announce(signals.user_registered, data)
+        _publish(REGISTERED, about | {"at": user.created_at.isoformat()}, router.db_for_write(User))
 
 
-def announce_deleted(user_id: int) -> None:
-    """Tell the other apps, on commit, that somebody is gone."""
-    _announce(signals.user_deleted, {"user_id": user_id})
+def announce_again(user_ids: Iterable[int]) -> None:
+    """Have the other apps look once more at these people, of whom they have missed something. They may be gone."""
+    with atomic_for(User):
+        # In the order in which Django announces those that it deletes at once, or two might wait for each other.
+        for user_id in sorted(user_ids, reverse=True):
+            _publish(SAVED, {"id": user_id}, router.db_for_write(User))
 
 
-def _announce(signal: Signal, data: dict[str, Any]) -> None:
-    # send_robust logs a receiver that fails and goes on with the next.
-    transaction.on_commit(partial(signal.send_robust, sender=User, **data), using=router.db_for_write(User))
+def forget(*, instance: User, using: str, **kwargs: Any) -> None:
+    """Receiver of post_delete: whoever deletes a person, their log-ins go with them, and the other apps are told."""
+    attempts.forget(instance.username, using=using)
+    _publish(DELETED, {"id": instance.pk}, using)
+
+
+def _publish(topic: str, about: dict[str, Any], using: str) -> None:
+    publish(topic, about, key=key_of(User, about["id"]), using=using)

@@ -8,19 +8,21 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import IntegrityError, router
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
-from apps.users import selectors, services
+from apps.users import deletion, personal_data, selectors, services
 from apps.users.confirmation import ConfirmationError, send_link, user_of_token
+from apps.users.deletion import LinkError, make_token, read_token
 from apps.users.forms import DeleteAccountForm, PasswordChangeForm, PasswordResetForm, ProfileForm, SignUpForm
 from apps.users.models import User
 
 SIGN_IN_BACKEND = "django.contrib.auth.backends.ModelBackend"
+RELOAD_SECONDS = 3
 
 
 class SignedInRequest(HttpRequest):
@@ -89,6 +91,18 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @never_cache
+@require_safe
+def download(request: SignedInRequest) -> StreamingHttpResponse:
+    """What every database holds of the visitor, as one JSON file that is made while it is sent."""
+    return StreamingHttpResponse(
+        personal_data.as_json(request.user.pk),
+        content_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="my-data.json"'},
+    )
+
+
+@login_required
+@never_cache
 def edit(request: SignedInRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, instance=request.user)
     if form.is_valid():
@@ -112,11 +126,26 @@ def edit(request: SignedInRequest) -> HttpResponse:
 def delete(request: SignedInRequest) -> HttpResponse:
     form = DeleteAccountForm(request.POST or None, request=request)
     if form.is_valid():
+        token = make_token(request.user.pk)
         services.delete_user(user=request.user)
         logout(request)
-        messages.success(request, "Your account is deleted.")
-        return redirect("/")
-    return render(request, "users/delete.html", {"form": form})
+        return redirect(f"{reverse('users:deleted')}?token={token}")
+    return render(request, "users/delete.html", {"form": form, "databases": personal_data.by_database()})
+
+
+@never_cache
+@require_safe
+def deleted(request: HttpRequest) -> HttpResponse:
+    """How far the deletion has come. The link says whose, as nobody is logged in any more."""
+    try:
+        steps = deletion.steps(*read_token(request.GET.get("token", "")))
+    except LinkError as error:
+        return render(request, "users/deleted.html", {"error": error}, status=400)
+    is_over = all(step.is_over for step in steps)
+    response = render(request, "users/deleted.html", {"steps": steps, "is_over": is_over, "seconds": RELOAD_SECONDS})
+    if not is_over:
+        response.headers["Refresh"] = str(RELOAD_SECONDS)
+    return response
 
 
 @never_cache
@@ -152,7 +181,7 @@ def profile(request: HttpRequest, username: str) -> HttpResponse:
 
 def _register(form: SignUpForm) -> User:
     data = form.cleaned_data
-    return services.register_user(username=data["username"], email=data["email"], password=data["password1"])
+    return services.create_user_with_profile(username=data["username"], email=data["email"], password=data["password1"])
 
 
 def _refuse_duplicate(form: ModelForm, error: IntegrityError) -> None:

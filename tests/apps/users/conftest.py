@@ -1,17 +1,16 @@
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from django.dispatch import Signal
 from django.test import Client
 
-from apps.users import signals
+from apps.outbox import registry
+from apps.outbox.models import Message
 from apps.users.models import User
+from apps.users.topics import DELETED, REGISTERED, SAVED
 from tests.factories.users import UserFactory
 
-Announced = list[tuple[str, dict[str, Any]]]
-Commits = Callable[[], AbstractContextManager[list[Any]]]
+Announced = Callable[[], list[tuple[str, Any]]]
 
 
 @pytest.fixture
@@ -31,21 +30,10 @@ def signed_in(client: Client, user: User) -> Client:
 
 
 @pytest.fixture
-def commits(django_capture_on_commit_callbacks: Any) -> Commits:
-    """What on_commit holds back in a test's transaction runs at the end of this block."""
-    return lambda: django_capture_on_commit_callbacks(using="users_db", execute=True)
-
-
-@pytest.fixture
 def announced(monkeypatch: pytest.MonkeyPatch) -> Announced:
-    """What the users app announces, with nobody else listening."""
-    heard: Announced = []
-    for name in ("user_saved", "user_registered", "user_deleted"):
-        signal: Signal = getattr(signals, name)
-        monkeypatch.setattr(signal, "receivers", [])
-
-        def hear(*, sender: Any, signal: Signal, name: str = name, **data: Any) -> None:
-            heard.append((name, data))
-
-        signal.connect(hear, weak=False)
-    return heard
+    """The topics and payloads that are in the outbox of users_db, with nobody else subscribed."""
+    for name in list(registry.handlers):
+        monkeypatch.delitem(registry.handlers, name)
+    hear = registry.Handler("hear", (SAVED, REGISTERED, DELETED), print, User)
+    monkeypatch.setitem(registry.handlers, hear.name, hear)
+    return lambda: list(Message.objects.using("users_db").order_by("pk").values_list("topic", "payload"))

@@ -76,13 +76,24 @@ def test_account_shows_own_data_and_that_the_address_is_confirmed(signed_in: Cli
     assert "Send the link again" not in text
 
 
-@pytest.mark.parametrize("page", ["/users/account/", EDIT, DELETE])
+@pytest.mark.parametrize("page", ["/users/account/", "/users/account/data/", EDIT, DELETE])
 def test_private_page_asks_to_log_in(client: Client, page: str) -> None:
     assert client.get(page).headers["Location"] == f"/users/login/?next={page}"
     assert client.post(page).headers["Location"] == f"/users/login/?next={page}"
 
 
-@pytest.mark.parametrize("page", ["/users/account/", EDIT, DELETE, "/users/confirm/", "/users/login/"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "/users/account/",
+        "/users/account/data/",
+        "/users/account/deleted/",
+        EDIT,
+        DELETE,
+        "/users/confirm/",
+        "/users/login/",
+    ],
+)
 def test_private_page_is_never_cached(signed_in: Client, page: str) -> None:
     assert "no-store" in signed_in.get(page).headers["Cache-Control"]
 
@@ -155,14 +166,14 @@ def test_address_that_is_taken_at_the_same_moment_is_a_form_error(
 
 def test_delete_with_the_password_removes_the_account_and_signs_out(signed_in: Client, user: User) -> None:
     response = signed_in.post(DELETE, {"password": PASSWORD})
-    assert response.headers["Location"] == "/"
+    assert response.headers["Location"].startswith("/users/account/deleted/?token=")
     assert not User.objects.filter(pk=user.pk).exists()
     assert signed_in.get("/users/account/").status_code == 302
 
 
 def test_delete_says_so_afterwards(signed_in: Client) -> None:
-    signed_in.post(DELETE, {"password": PASSWORD})
-    assert "Your account is deleted." in signed_in.get("/users/login/").content.decode()
+    response = signed_in.post(DELETE, {"password": PASSWORD}, follow=True)
+    assert "<h1>Your account is deleted</h1>" in response.content.decode()
 
 
 @pytest.mark.parametrize("password", ["", "wrong", "a\x00b", "x" * 5000])

@@ -203,13 +203,13 @@ def test_weak_password_is_refused(client: Client, weak: str) -> None:
 def test_second_of_two_simultaneous_sign_ups_gets_a_form_error(
     client: Client, monkeypatch: pytest.MonkeyPatch, rival: dict[str, str], complaint: str
 ) -> None:
-    register = services.register_user
+    register = services.create_user_with_profile
 
     def register_after_rival(**data: str) -> User:
         UserFactory.create(**rival)
         return register(**data)
 
-    monkeypatch.setattr(services, "register_user", register_after_rival)
+    monkeypatch.setattr(services, "create_user_with_profile", register_after_rival)
     response = client.post(URL, ADA)
     assert response.status_code == 200
     assert complaint in response.content.decode()
@@ -221,7 +221,7 @@ def test_integrity_error_that_no_field_explains_is_not_hidden(client: Client, mo
     def fail(**data: str) -> User:
         raise IntegrityError("something else")
 
-    monkeypatch.setattr(services, "register_user", fail)
+    monkeypatch.setattr(services, "create_user_with_profile", fail)
     with pytest.raises(IntegrityError, match="something else"):
         client.post(URL, ADA)
 
