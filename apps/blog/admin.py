@@ -12,20 +12,10 @@ from apps.blog import services
 from apps.blog.forms import MAX_CONTENT_LENGTH
 from apps.blog.models import Comment, Post, Tag, UserProfile
 from routers.admin import MultiDBModelAdmin, MultiDBTabularInline, OnOneDatabase
+from routers.relations import CrossDatabaseForeignKey
 
 
-class WrittenForm(forms.ModelForm):
-    """For what has an author: an id that the blog knows, or the one it has had so far."""
-
-    def clean_author_id(self) -> int:
-        author_id: int = self.cleaned_data["author_id"]
-        known = UserProfile.objects.filter(user_id=author_id).exists()
-        if not known and author_id != self.initial.get("author_id"):
-            raise ValidationError("The blog knows no author with this id. Look it up under user profiles.")
-        return author_id
-
-
-class PostForm(WrittenForm):
+class PostForm(forms.ModelForm):
     """The limits that a post written on the site cannot pass either."""
 
     content = forms.CharField(max_length=MAX_CONTENT_LENGTH, widget=AdminTextareaWidget)
@@ -38,52 +28,56 @@ class PostForm(WrittenForm):
 
 
 class WithAuthor(OnOneDatabase):
-    """The author's name, from the blog's own copy and in the same query."""
+    """The author by id, and their name from the blog's own copy in the same query: one can search and sort by it."""
 
-    form: Any = WrittenForm
+    raw_id_fields = ("author",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        names = UserProfile.objects.filter(user_id=OuterRef("author_id")).values("display_name")
+        names = UserProfile.objects.filter(user=OuterRef("author_id")).values("display_name")
         queryset: QuerySet[Any] = super().get_queryset(request).annotate(author_name=Subquery(names))
         return queryset
 
-    @admin.display(ordering="author_name")
-    def author(self, obj: Any) -> str:
+    @admin.display(ordering="author_name", description="name")
+    def author_name(self, obj: Any) -> str:
         return str(obj.author_name or "a deleted user")
 
 
 class CommentInline(WithAuthor, MultiDBTabularInline):
     model = Comment
-    fields = ("author_id", "author", "content", "created_at")
-    readonly_fields = ("author", "created_at")
-    formfield_overrides = {models.TextField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}}
+    fields = ("author", "author_name", "content", "created_at")
+    readonly_fields = ("author_name", "created_at")
+    formfield_overrides = {
+        models.TextField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})},
+        # The admin's own widget asks for the author's name, once for each comment, and it stands beside the id.
+        CrossDatabaseForeignKey: {"widget": forms.NumberInput},
+    }
     extra = 0
 
 
 @admin.register(Post)
 class PostAdmin(WithAuthor, MultiDBModelAdmin):
     form = PostForm
-    list_display = ("title", "author", "status", "published_at", "updated_at")
+    list_display = ("title", "author_name", "status", "published_at", "updated_at")
     list_filter = ("status", "tags")
     search_fields = ("title", "summary", "author_name")
     date_hierarchy = "published_at"
     fields = (
         "title",
         "slug",
-        ("author_id", "author"),
+        ("author", "author_name"),
         "summary",
         "content",
         "tags",
         "status",
         ("published_at", "created_at", "updated_at"),
     )
-    readonly_fields = ("author", "published_at", "created_at", "updated_at")
+    readonly_fields = ("author_name", "published_at", "created_at", "updated_at")
     prepopulated_fields = {"slug": ("title",)}
     autocomplete_fields = ("tags",)
     inlines = (CommentInline,)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        return {"author_id": request.user.pk, **super().get_changeform_initial_data(request)}
+        return {"author": request.user.pk, **super().get_changeform_initial_data(request)}
 
     def save_model(self, request: HttpRequest, obj: Post, form: Any, change: Any) -> None:  # type: ignore[override]
         services.prepare_post(obj)
@@ -92,12 +86,12 @@ class PostAdmin(WithAuthor, MultiDBModelAdmin):
 
 @admin.register(Comment)
 class CommentAdmin(WithAuthor, MultiDBModelAdmin):
-    list_display = ("__str__", "author", "post", "created_at")
+    list_display = ("__str__", "author_name", "post", "created_at")
     list_select_related = ("post",)
     search_fields = ("content", "post__title", "author_name")
     date_hierarchy = "created_at"
-    fields = ("post", ("author_id", "author"), "content", "created_at")
-    readonly_fields = ("author", "created_at")
+    fields = ("post", ("author", "author_name"), "content", "created_at")
+    readonly_fields = ("author_name", "created_at")
     autocomplete_fields = ("post",)
 
 
@@ -111,5 +105,5 @@ class TagAdmin(MultiDBModelAdmin):
 @admin.register(UserProfile)
 class UserProfileAdmin(MultiDBModelAdmin):
     list_display = ("user_id", "username", "display_name", "updated_at")
-    search_fields = ("=user_id", "username", "display_name")
+    search_fields = ("=user__id", "username", "display_name")
     view_only_because = "View only: a copy that follows each change of the person, who is under users."

@@ -7,8 +7,10 @@ class BlogConfig(AppConfig):
     holds = "posts, comments, and the blog's copy of its authors"
 
     def ready(self) -> None:
-        from apps.blog import receivers
-        from apps.users.signals import user_deleted, user_saved
+        from apps.blog import selectors
+        from apps.blog.models import Comment, Post, UserProfile
+        from apps.users.personal_data import register
 
-        user_saved.connect(receivers.copy_profile, dispatch_uid="blog.copy_profile")
-        user_deleted.connect(receivers.drop_profile, dispatch_uid="blog.drop_profile")
+        register(UserProfile, "profile", selectors.profile_held, fate="to be deleted")
+        register(Post, "posts", selectors.posts_held, fate="to stay, as by a deleted user")
+        register(Comment, "comments", selectors.comments_held, fate="to stay, as by a deleted user")

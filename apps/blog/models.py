@@ -1,11 +1,14 @@
 """Posts, comments and the blog's own copy of their authors. Their tables are on `default`.
 
-Authors are ids: the users are in another database, where no foreign key can reach them.
+Authors are in another database, where no foreign key can reach them: what relates to them holds their ids.
 """
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+
+from routers.relations import CASCADE, KEEP, CrossDatabaseForeignKey, CrossDatabaseOneToOneField
 
 
 class UserProfile(models.Model):
@@ -14,7 +17,9 @@ class UserProfile(models.Model):
     An id without a profile is a deleted user.
     """
 
-    user_id = models.BigIntegerField(primary_key=True)
+    user = CrossDatabaseOneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=CASCADE, primary_key=True, related_name="profile"
+    )
     username = models.CharField(max_length=150)
     display_name = models.CharField(max_length=310)
     bio = models.CharField(max_length=200, blank=True)
@@ -50,7 +55,7 @@ class Post(models.Model):
 
     title = models.CharField(max_length=200)
     slug = models.SlugField(max_length=220, unique=True)
-    author_id = models.BigIntegerField(db_index=True)
+    author = CrossDatabaseForeignKey(settings.AUTH_USER_MODEL, on_delete=KEEP, related_name="posts")
     summary = models.CharField(max_length=240, blank=True)
     content = models.TextField()
     content_html = models.TextField(editable=False)
@@ -78,7 +83,7 @@ class Post(models.Model):
 
 class Comment(models.Model):
     post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="comments")
-    author_id = models.BigIntegerField(db_index=True)
+    author = CrossDatabaseForeignKey(settings.AUTH_USER_MODEL, on_delete=KEEP, related_name="comments")
     content = models.TextField(max_length=4000)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,8 +1,9 @@
 """What the blog reads, all of it from one database. What shows authors has their profiles attached."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
 from django.db import connections
@@ -10,6 +11,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from apps.blog.models import Comment, Post, Tag, UserProfile
 from apps.blog.pagination import Cursor, Page, paginate
+from apps.users.personal_data import by_key
 
 COMMENTS_SHOWN = 200
 HITS_SHOWN = 50
@@ -111,6 +113,21 @@ def count_posts() -> int:
 
 def count_comments() -> int:
     return Comment.objects.count()
+
+
+def profile_held(user_id: int) -> Iterable[Mapping[str, Any]]:
+    """The blog's copy of a person."""
+    return UserProfile.objects.filter(user_id=user_id).values()
+
+
+def posts_held(user_id: int) -> Iterator[Mapping[str, Any]]:
+    """All that a person has posted, drafts included."""
+    fields = ("title", "slug", "summary", "content", "status", "created_at", "updated_at", "published_at")
+    return by_key(Post.objects.filter(author_id=user_id), *fields)
+
+
+def comments_held(user_id: int) -> Iterator[Mapping[str, Any]]:
+    return by_key(Comment.objects.filter(author_id=user_id), "post__slug", "content", "created_at")
 
 
 def _containing(posts: QuerySet[Post], text: str) -> QuerySet[Post]:

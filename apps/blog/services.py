@@ -86,13 +86,8 @@ def delete_comment(*, comment: Comment) -> None:
     comment.delete()
 
 
-def save_profile(*, user_id: int, username: str, display_name: str, bio: str) -> None:
-    """Keep the blog's copy of what it shows of an author, whether there was one or not."""
-    save_profiles(rows=[{"user_id": user_id, "username": username, "display_name": display_name, "bio": bio}])
-
-
 def save_profiles(*, rows: Iterable[Mapping[str, Any]]) -> None:
-    """The same for many authors, in batches of one statement each."""
+    """Keep the blog's copies of what it shows of these authors, new or not, in batches of one statement each."""
     bulk_upsert(
         UserProfile,
         [UserProfile(**row) for row in rows],
@@ -102,8 +97,9 @@ def save_profiles(*, rows: Iterable[Mapping[str, Any]]) -> None:
     )
 
 
-def delete_profile(*, user_id: int) -> None:
-    UserProfile.objects.filter(user_id=user_id).delete()
+def delete_profiles(*, user_ids: Iterable[int]) -> None:
+    """Forget these authors. What they wrote stays, as by a deleted user."""
+    UserProfile.objects.filter(user_id__in=user_ids).delete()
 
 
 def slugs(text: str, *, fallback: str, max_length: int, reserved: frozenset[str] = frozenset()) -> Iterator[str]:

@@ -4,6 +4,9 @@ import unicodedata
 
 from apps.cache.models import MAX_KEY_LENGTH
 
+# What the key of each person begins with.
+USERS = "user:"
+
 
 def checked_key(key: str) -> str:
     """The key as it is. Raises ValueError for an empty one, a longer one than the column takes, and one with control
@@ -14,3 +17,8 @@ def checked_key(key: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in key):
         raise ValueError(f"A cache key has no control characters or lone surrogates; {key[:40]!r} does.")
     return key
+
+
+def user_key(user_id: int) -> str:
+    """The key of what is kept of a person, and what others about them begin with, before a colon: they go with them."""
+    return f"{USERS}{user_id}"

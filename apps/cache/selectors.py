@@ -1,12 +1,13 @@
 """What is read of the cache. An entry is alive until the moment it expires, and then as good as gone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from django.db.models import Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Coalesce, Left, Length
 from django.utils import timezone
 
-from apps.cache.keys import checked_key
+from apps.cache.keys import USERS, checked_key, user_key
 from apps.cache.models import CacheEntry
 
 # SQLite takes a limited number of parameters in one statement.
@@ -31,6 +32,25 @@ def get_many(keys: Iterable[str]) -> dict[str, CacheEntry]:
         entries = CacheEntry.objects.filter(is_live(), key__in=asked[start : start + CHUNK])
         found |= {entry.key: entry for entry in entries}
     return found
+
+
+def entries_held(user_id: int) -> Iterable[Mapping[str, Any]]:
+    """What is kept of a person, live or expired."""
+    return of_user(user_id).values("key", "value", "created_at", "expires_at")
+
+
+def of_user(user_id: int) -> QuerySet[CacheEntry]:
+    """The entries that are about a person: under the person's key, and under those that begin with it and a colon."""
+    key = user_key(user_id)
+    return CacheEntry.objects.filter(key=key) | under(CacheEntry.objects.all(), f"{key}:")
+
+
+def user_ids_kept() -> Iterator[set[int]]:
+    """The ids of those of whom something is kept, some at a time."""
+    left = keys = under(CacheEntry.objects.all(), USERS).order_by("key").values_list("key", flat=True)
+    while found := list(left[:CHUNK]):
+        yield {int(user_id) for key in found if (user_id := key.split(":")[1]).isdecimal()}
+        left = keys.filter(key__gt=found[-1])
 
 
 def is_live() -> Q:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import router, transaction
 from django.utils import timezone
 
 from apps.cache.keys import checked_key
 from apps.cache.models import CacheEntry
-from apps.cache.selectors import CHUNK, is_expired, under
+from apps.cache.selectors import CHUNK, is_expired, of_user, under
+from routers.transactions import atomic_for, writing_on_safe_request
 from routers.upsert import bulk_upsert
 
 
@@ -22,6 +22,7 @@ def set_entry(*, key: str, value: Any, timeout: float) -> None:
     set_many(values={key: value}, timeout=timeout)
 
 
+@writing_on_safe_request(reason="A page that finds nothing in the cache fills it, and filling it again is harmless.")
 def set_many(*, values: Mapping[str, Any], timeout: float) -> None:
     """Keep several values, all of them or none. Raises ValueError, as set_entry does, before anything is written."""
     expires_at = _expiry(timeout)
@@ -49,8 +50,14 @@ def purge(
     return (entries.filter(is_expired()) if expired else entries).delete()[0]
 
 
+def forget_users(*, user_ids: Iterable[int]) -> int:
+    """Delete what is kept of these people, and return how many entries that were."""
+    with atomic_for(CacheEntry):
+        return sum(of_user(user_id).delete()[0] for user_id in user_ids)
+
+
 def _purge_keys(keys: list[str]) -> int:
-    with transaction.atomic(using=router.db_for_write(CacheEntry)):
+    with atomic_for(CacheEntry):
         return sum(
             CacheEntry.objects.filter(key__in=keys[start : start + CHUNK]).delete()[0]
             for start in range(0, len(keys), CHUNK)

@@ -1,6 +1,7 @@
 """What is read of the old system. Nothing here writes, and nothing could."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from django.db.models import (
     Count,
@@ -19,6 +20,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Lower, NullIf, Trim
 
 from apps.legacy.models import LegacyCustomer, LegacyOrder, LegacyOrderLine
+from apps.users.selectors import confirmed_email
 
 OTHER_STATUS = "other"
 ORDERS_SHOWN = 200
@@ -97,8 +99,8 @@ def latest_orders(customer: LegacyCustomer) -> list[LegacyOrder]:
     return list(_with_totals(customer.orders.all()).prefetch_related("lines")[:ORDERS_SHOWN])
 
 
-def purchases_of(email: str) -> list[LegacyOrder]:
-    """The latest orders (at most ORDERS_SHOWN) of all customers with this address, however it is capitalised.
+def purchases_of(email: str, *, limit: int | None = ORDERS_SHOWN) -> list[LegacyOrder]:
+    """The latest orders (at most `limit`) of all customers with this address, however it is capitalised.
 
     Each has its `customer`, `line_count` and `total`. One query. Call it only for an address that is known to be the
     reader's own.
@@ -108,9 +110,21 @@ def purchases_of(email: str) -> list[LegacyOrder]:
     if not address or "\x00" in address:
         return []
     orders = LegacyOrder.objects.alias(address=Lower(Trim("customer__customer_email"))).filter(address=address)
-    found = _with_totals(orders).select_related("customer")[:ORDERS_SHOWN]
+    found = _with_totals(orders).select_related("customer")[:limit]
     # MySQL takes "josé@" for "jose@", who may be somebody else.
     return [order for order in found if order.customer and _address(order.customer) == address]
+
+
+def orders_held(user_id: int) -> Iterator[Mapping[str, Any]]:
+    """The orders under the address of this person, if it is known to be theirs."""
+    for order in purchases_of(confirmed_email(user_id), limit=None):
+        yield {
+            "number": order.order_no,
+            "customer": str(order.customer),
+            "ordered_on": order.ordered_on,
+            "status": order.status_label,
+            "remark": order.remark,
+        }
 
 
 def batches(customers: QuerySet[LegacyCustomer], *, size: int = 500) -> Iterator[list[LegacyCustomer]]:

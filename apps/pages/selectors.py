@@ -13,7 +13,7 @@ from apps.analytics.selectors import activity_by_type
 from apps.blog.selectors import posts_by
 from apps.cache.selectors import get_entry
 from apps.legacy.selectors import purchases_of
-from apps.monitoring.errors import is_outage
+from routers.errors import is_outage
 from routers.topology import Cluster, topology
 
 if TYPE_CHECKING:

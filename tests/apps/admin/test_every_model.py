@@ -55,16 +55,16 @@ class Case:
         return apps.get_model(self.label)
 
 
-POST = {"title": "Ada's", "slug": "adas", "author_id": 1000, "content": "*x*", "status": "published"}
+POST = {"title": "Ada's", "slug": "adas", "author": 1000, "content": "*x*", "status": "published"}
 EXPIRES = {"expires_at_0": "2036-01-02", "expires_at_1": "03:04:05"}
 PERSON = {"username": "new", "email": "new@example.com", "password1": "correct horse 1", "password2": "correct horse 1"}
 
 WRITABLE = [
     Case("blog.Post", "default", lambda: PostFactory.create(title="Ada"), new=POST, changed={"title": "Changed"},
-         needs=lambda: UserProfileFactory.create(user_id=1000)),
+         needs=lambda: UserFactory.create(pk=1000)),
     Case("blog.Comment", "default", lambda: CommentFactory.create(content="Ada was here"),
-         new={"author_id": 1000, "content": "New"}, changed={"content": "Changed"},
-         needs=lambda: (UserProfileFactory.create(user_id=1000), {"post": PostFactory.create().pk})[1]),
+         new={"author": 1000, "content": "New"}, changed={"content": "Changed"},
+         needs=lambda: (UserFactory.create(pk=1000), {"post": PostFactory.create().pk})[1]),
     Case("blog.Tag", "default", lambda: TagFactory.create(name="ada", slug="ada"), new={"name": "new", "slug": "new"},
          changed={"name": "changed"}),
     Case("users.User", "users_db", lambda: UserFactory.create(username="ada"), new=PERSON, changed={"bio": "Changed"}),

@@ -55,7 +55,7 @@ def test_longest_title_gets_a_slug_that_fits() -> None:
     title = "x" * 200
     for _ in range(7):
         post = write(title)
-        post.full_clean()
+        post.full_clean(exclude=["author"])
 
 
 @pytest.mark.parametrize("word", ["Tag", "Search", "Write", "Feed", "Mine"])

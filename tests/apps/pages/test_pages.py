@@ -135,7 +135,7 @@ def test_dashboard_is_kept_by_no_shared_cache(client: Client, maya: User) -> Non
     assert "private" in client.get("/dashboard/")["Cache-Control"]
 
 
-@pytest.mark.django_db(databases=["default"])
+@on_every_database
 def test_home_asks_the_blogs_database_alone(client: Client) -> None:
     for post in PostFactory.create_batch(7):
         UserProfileFactory.create(user_id=post.pk + 5000)
