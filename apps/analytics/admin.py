@@ -15,16 +15,16 @@ class _LongTableAdmin(MultiDBModelAdmin):
 
 @admin.register(AnalyticsEvent)
 class AnalyticsEventAdmin(_LongTableAdmin):
-    list_display = ("timestamp", "event_type", "user_id", "session_id")
+    list_display = ("timestamp", "event_type", "user", "session_id")
     list_filter = ("timestamp", "event_type")
-    search_fields = ("=event_type", "=user_id", "=session_id")
+    search_fields = ("=event_type", "=user__id", "=session_id")
 
 
 @admin.register(UserActivity)
 class UserActivityAdmin(_LongTableAdmin):
-    list_display = ("timestamp", "user_id", "page_viewed")
+    list_display = ("timestamp", "user", "page_viewed")
     list_filter = ("timestamp",)
-    search_fields = ("=user_id", "page_viewed")
+    search_fields = ("=user__id", "page_viewed")
 
 
 @admin.register(AnalyticsReport)

@@ -7,7 +7,9 @@ class AnalyticsConfig(AppConfig):
     holds = "events and daily reports"
 
     def ready(self) -> None:
-        from apps.analytics.receivers import record_sign_up
-        from apps.users.signals import user_registered
+        from apps.analytics import selectors
+        from apps.analytics.models import AnalyticsEvent, UserActivity
+        from apps.users.personal_data import register
 
-        user_registered.connect(record_sign_up, dispatch_uid="analytics.record_sign_up")
+        register(UserActivity, "activity", selectors.activity_held, fate="to be deleted")
+        register(AnalyticsEvent, "events", selectors.events_held, fate="to stay, as nobody's")

@@ -1,14 +1,19 @@
 """What happened on the site. Its tables are on analytics_db, which may be slow or down without a visitor noticing."""
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
+
+from routers.relations import CASCADE, SET_NULL, CrossDatabaseForeignKey
 
 
 class AnalyticsEvent(models.Model):
     """One thing that happened: a page view, a sign-up, …"""
 
     event_type = models.CharField(max_length=40)
-    user_id = models.BigIntegerField(null=True, blank=True)
+    user = CrossDatabaseForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=SET_NULL, null=True, blank=True, db_index=False, related_name="events"
+    )
     session_id = models.CharField(max_length=40, blank=True)
     timestamp = models.DateTimeField(default=timezone.now)
     data = models.JSONField(default=dict, blank=True)
@@ -27,7 +32,7 @@ class AnalyticsEvent(models.Model):
 class UserActivity(models.Model):
     """A page that a signed-in user has viewed."""
 
-    user_id = models.BigIntegerField()
+    user = CrossDatabaseForeignKey(settings.AUTH_USER_MODEL, on_delete=CASCADE, db_index=False, related_name="activity")
     page_viewed = models.CharField(max_length=200)
     timestamp = models.DateTimeField(default=timezone.now)
 

@@ -1,201 +1,80 @@
 """Events on their way to the analytics database, which may be slow or down without a visitor noticing.
 
-A page appends to a queue in its own process; one daemon thread writes the queue in batches. What this loses:
-
-- everything that waits, when the process is killed; a normal exit gets two seconds to write it;
-- the oldest events, once LIMIT of them wait;
-- a row that the database refuses while it takes others.
-
-A connection that breaks in the middle of a COMMIT may leave a batch written twice.
+What has happened is written to the outbox of a database that is local to the machine: one INSERT, that waits for no
+network and outlives the process. The relay takes it to analytics, in batches (apps.analytics.handlers).
 """
 
-import atexit
 import logging
 import os
-import threading
 import time
-from collections import deque
-from contextlib import suppress
+from threading import Lock
+from typing import Any
 
-from django.conf import settings
-from django.db import connections, router, transaction
-from django.db.models import Model
+from django.db import Error, transaction
 
-from apps.analytics.models import AnalyticsEvent
+from apps.outbox.publishing import publish
+from apps.outbox.registry import declare_topic
+from routers.topology import topology
+from routers.transactions import writing_on_safe_request
 
-LIMIT = 10_000
-BATCH = 500
-# Seconds: between two writes, the longest wait while the database is down, between two looks at an idle connection,
-# until a write that has not come back counts as no answer, and for the last write of a process.
-INTERVAL = 0.2
-LONGEST_DELAY = 5.0
-IDLE = 60.0
-PATIENCE = 1.0
-LAST_WRITE = 2.0
+RECORDED = declare_topic("analytics.recorded")
+# The app whose database is on this machine.
+LOCAL_APP = "cache"
+# Seconds for which a database that has refused an event, maybe after a long wait, is not asked again.
+PAUSE = 5.0
+REASON = "a page view that is counted twice, or a robot's, changes nothing that anybody has"
 
 logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """A bounded queue of unsaved rows, and the thread that writes them: one for each process."""
+    """Puts events into the outbox. What the local database does not take is lost, and counted."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything. A forked child begins with this: its queue is a copy, which the parent will write."""
-        self._lock = threading.Lock()  # held for moments only, never while a database is asked
-        self._writing = threading.Lock()
-        self._wake, self._stop = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
-        self._queue: deque[Model] = deque()
-        self._held: deque[Model] = deque()  # the batch that is being written
-        self._dropped = 0
-        self._failing = False
-        self._writing_since: float | None = None
+        """A forked child begins with this: another thread of its parent may have held the lock."""
+        self._lock = Lock()
+        self._paused_until = 0.0
+        self.lost = 0
 
-    @property
-    def waiting(self) -> int:
-        """How many rows are not yet known to be written."""
-        return len(self._queue) + len(self._held)
-
-    @property
-    def in_outage(self) -> bool:
-        """Whether the last write failed, or the one that is under way has hung for more than a moment."""
-        since = self._writing_since
-        return self._failing or (since is not None and time.monotonic() - since > PATIENCE)
-
-    def record(self, *rows: Model) -> None:
-        """Queue unsaved rows. Asks no database, waits for none and does not raise."""
-        with self._lock:
-            overflow = len(self._queue) + len(rows) - LIMIT
-            for _ in range(overflow):
-                self._queue.popleft()
-            self._queue.extend(rows)
-            first_loss = overflow > 0 and not self._dropped
-            self._dropped += max(0, overflow)
-        if first_loss:
-            logger.error("More than %d events wait; the oldest are dropped from now on.", LIMIT, extra=_extra())
-        if getattr(settings, "ANALYTICS_RECORDER_THREAD", True):
-            self._ensure_thread()
-        self._wake.set()
-
-    def flush(self) -> bool:
-        """Write what waits, on this thread. Returns False when the database does not take it; it is kept then."""
-        with self._writing:
-            try:
-                while self._take():
-                    self._writing_since = time.monotonic()
-                    self._deliver()
-            except Exception as error:
-                self._note_outage(error)
-                return False
-            finally:
-                self._writing_since = None
-                _let_go_of_broken_connection()
-            self._note_recovery()
-            return True
-
-    def close(self) -> None:
-        """Have the thread write what waits and end; wait for that, but not for long."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread:
-            self._thread.join(LAST_WRITE)
-            if self.waiting:
-                logger.error("The process ends with %d events unwritten; they are lost.", self.waiting, extra=_extra())
-
-    def _ensure_thread(self) -> None:
-        # RuntimeError: no more threads, or the interpreter is shutting down. The next event tries again.
-        with self._lock, suppress(RuntimeError):
-            if not (self._thread and self._thread.is_alive()):
-                thread = threading.Thread(target=self._run, name="analytics recorder", daemon=True)
-                thread.start()
-                self._thread = thread
-
-    def _run(self) -> None:
-        delay = INTERVAL
-        while not self._stop.wait(delay):
-            # An outage is tried again by the clock, not when the next event comes.
-            if not self._failing:
-                self._wake.wait(IDLE)
-                self._wake.clear()
-            delay = INTERVAL if self.flush() else min(delay * 2, LONGEST_DELAY)
-        self.flush()
-        connections[_alias()].close()
-
-    def _take(self) -> bool:
-        with self._lock:
-            while self._queue and len(self._held) < BATCH:
-                self._held.append(self._queue.popleft())
-        return bool(self._held)
-
-    def _deliver(self) -> None:
-        """Write the batch; row by row, without those that are refused, if it fails while the database is well."""
+    def record(self, payload: dict[str, Any]) -> bool:
+        """Returns whether the event is kept: no failure of the database is raised, and one that has just failed is not
+        asked. Raises ValueError for a payload that is not JSON."""
+        if time.monotonic() < self._paused_until:
+            self._count_loss()
+            return False
+        alias = outbox()
         try:
-            _insert(list(self._held))
-        except Exception:
-            _check_database()
-        else:
-            self._held.clear()
-        while self._held:
-            _insert_or_drop(self._held[0])
-            self._held.popleft()
+            with writing_on_safe_request(reason=REASON), transaction.atomic(using=alias):
+                publish(RECORDED, payload, using=alias)
+        except Error as error:
+            self._paused_until = time.monotonic() + PAUSE
+            if self._count_loss() == 1:
+                reason = type(error).__name__
+                logger.error("Events are lost until %s can be written (%s).", alias, reason, extra={"alias": alias})
+            return False
+        if self.lost and (lost := self._forget_losses()):
+            logger.warning("Events are recorded again; %d were lost.", lost, extra={"alias": alias})
+        return True
 
-    def _note_outage(self, error: Exception) -> None:
-        if not self._failing:
-            reason = " ".join(str(error).split())  # drivers break lines
-            logger.error("No event can be written, trying again: %s: %s", type(error).__name__, reason, extra=_extra())
-        self._failing = True
+    def _count_loss(self) -> int:
+        with self._lock:
+            self.lost += 1
+            return self.lost
 
-    def _note_recovery(self) -> None:
-        if self._failing or self._dropped:
-            logger.warning("Events are written again; %d were dropped meanwhile.", self._dropped, extra=_extra())
-        self._failing, self._dropped = False, 0
-
-
-def _alias() -> str:
-    return router.db_for_write(AnalyticsEvent)
+    def _forget_losses(self) -> int:
+        with self._lock:
+            lost, self.lost = self.lost, 0
+            return lost
 
 
-def _extra() -> dict[str, str]:
-    return {"alias": _alias()}
-
-
-def _let_go_of_broken_connection() -> None:
-    connection = connections[_alias()]
-    if not connection.in_atomic_block:  # a transaction of whoever called flush() would be lost with it
-        connection.close_if_unusable_or_obsolete()
-
-
-def _insert(rows: list[Model]) -> None:
-    """All or none of the rows."""
-    with transaction.atomic(using=_alias()):
-        for model in dict.fromkeys(type(row) for row in rows):
-            batch = [row for row in rows if type(row) is model]
-            for row in batch:
-                row.pk = None  # an attempt that was rolled back leaves the keys it was given
-            model._default_manager.using(_alias()).bulk_create(batch)
-
-
-def _check_database() -> None:
-    """Write a harmless event and take it back: raises when it is the database that fails, and not a row."""
-    _let_go_of_broken_connection()
-    with transaction.atomic(using=_alias()):
-        AnalyticsEvent.objects.using(_alias()).create(event_type="check")
-        transaction.set_rollback(True, using=_alias())
-
-
-def _insert_or_drop(row: Model) -> None:
-    try:
-        _insert([row])
-    except Exception as error:
-        _check_database()
-        # Not the message: it may quote the row.
-        reason = type(error).__name__
-        logger.error("A row of %s is refused and dropped: %s.", row._meta.label, reason, extra=_extra())
+def outbox() -> str:
+    """The alias of the outbox that events are put into."""
+    (cluster,) = topology().clusters_of_app(LOCAL_APP)
+    return cluster.primary
 
 
 recorder = Recorder()
 os.register_at_fork(after_in_child=recorder.reset)
-atexit.register(recorder.close)

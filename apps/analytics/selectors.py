@@ -1,6 +1,6 @@
 """Reads of the analytics database. A day is a day of UTC."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -14,7 +14,8 @@ from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
-from apps.analytics.models import AnalyticsEvent, AnalyticsReport
+from apps.analytics.models import AnalyticsEvent, AnalyticsReport, UserActivity
+from apps.users.personal_data import by_key
 
 T = TypeVar("T")
 
@@ -113,6 +114,16 @@ def count_events(*, session_prefix: str = "") -> int:
 
 def count_reports() -> int:
     return AnalyticsReport.objects.count()
+
+
+def events_held(user_id: int) -> Iterator[Mapping[str, Any]]:
+    """The events that a person caused, as far as they are known to be theirs."""
+    return by_key(AnalyticsEvent.objects.filter(user_id=user_id), "event_type", "timestamp", "data")
+
+
+def activity_held(user_id: int) -> Iterator[Mapping[str, Any]]:
+    """The pages that a person has viewed."""
+    return by_key(UserActivity.objects.filter(user_id=user_id), "page_viewed", "timestamp")
 
 
 def last_days(number: int) -> list[date]:

@@ -1,3 +1,5 @@
+import re
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -5,50 +7,53 @@ from django.contrib.sessions.models import Session
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, modify_settings
 from django.urls import resolve
 
-from apps.analytics import visits
+from apps.analytics import services, visits
 from apps.analytics.middleware import PageViewMiddleware
 from apps.analytics.models import AnalyticsEvent, UserActivity
-from apps.analytics.recorder import recorder
+from apps.analytics.recorder import Recorder
+from apps.outbox.models import Message
+from tests.apps.analytics.conftest import broken, deliver
 from tests.factories.users import UserFactory
 
 PAGE = "/analytics/"
+pytestmark = pytest.mark.django_db(databases=["analytics_db", "users_db", "cache_db"])
 
 
 def visit(request: HttpRequest, response: HttpResponse | None = None) -> int:
-    """Send the request through the middleware alone. Returns how many rows it has recorded."""
+    """Send the request through the middleware alone. Returns how many page views it has recorded."""
     request.resolver_match = resolve(request.path_info)
-    before = recorder.waiting
     PageViewMiddleware(lambda _: response or HttpResponse("page"))(request)
-    return recorder.waiting - before
+    return recorded()
 
 
-@pytest.mark.django_db(databases=["analytics_db"])
-def test_page_view_is_recorded_with_its_path_without_the_query(client: Client) -> None:
-    assert client.get(PAGE, {"days": "7", "secret": "x"}).status_code == 200
-    recorder.flush()
+def recorded() -> int:
+    return Message.objects.using("cache_db").count()
+
+
+def test_page_view_is_recorded_with_its_path_without_the_query(visitor: Client) -> None:
+    assert visitor.get(PAGE, {"days": "7", "secret": "x"}).status_code == 200
+    deliver()
     event = AnalyticsEvent.objects.get()
     assert (event.event_type, event.user_id, event.data) == ("page_view", None, {"path": PAGE})
     assert not UserActivity.objects.exists()
 
 
-@pytest.mark.django_db(databases=["analytics_db", "users_db"])
-def test_page_view_of_a_signed_in_visitor_is_also_activity(client: Client) -> None:
+def test_page_view_of_a_signed_in_visitor_is_also_activity(visitor: Client) -> None:
     user = UserFactory.create()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    client.get(PAGE)
-    recorder.flush()
+    visitor.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    visitor.get(PAGE)
+    deliver()
     assert AnalyticsEvent.objects.get().user_id == user.pk
     assert UserActivity.objects.values_list("user_id", "page_viewed").get() == (user.pk, PAGE)
 
 
-@pytest.mark.django_db(databases=["analytics_db", "users_db"])
-def test_session_key_is_nowhere_in_the_row(client: Client) -> None:
-    client.force_login(UserFactory.create(), backend="django.contrib.auth.backends.ModelBackend")
-    client.get(PAGE)
-    recorder.flush()
+def test_session_key_is_nowhere_in_the_row(visitor: Client) -> None:
+    visitor.force_login(UserFactory.create(), backend="django.contrib.auth.backends.ModelBackend")
+    visitor.get(PAGE)
+    deliver()
     key = Session.objects.get().session_key
     row = AnalyticsEvent.objects.values().get()
     assert key not in repr(row)
@@ -56,16 +61,15 @@ def test_session_key_is_nowhere_in_the_row(client: Client) -> None:
     assert set(row["session_id"]) <= set("0123456789abcdef")
 
 
-@pytest.mark.django_db(databases=["analytics_db", "users_db"])
-def test_one_session_is_one_visitor_and_two_are_two() -> None:
+def test_one_session_is_one_visitor_and_two_are_two(visitor: Client) -> None:
     user = UserFactory.create()
-    first, second = Client(), Client()
+    first, second = visitor, Client()
     for client in (first, second):
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     for client in (first, second, first):
         client.get(PAGE)
-    recorder.flush()
-    one, two, three = AnalyticsEvent.objects.order_by("id").values_list("session_id", flat=True)
+    deliver()
+    one, two, three = AnalyticsEvent.objects.order_by("timestamp").values_list("session_id", flat=True)
     assert one == three != two
 
 
@@ -78,25 +82,28 @@ def test_visitor_without_a_session_is_known_by_address_and_browser(rf: RequestFa
     assert "10.0.0.1" not in identify("10.0.0.1", "a")
 
 
-@pytest.mark.django_db(databases=["analytics_db", "users_db"])
-def test_recording_adds_no_query_to_a_signed_in_visitors_page(client: Client, settings: Any) -> None:
-    client.force_login(UserFactory.create(), backend="django.contrib.auth.backends.ModelBackend")
-    with_it = queries_of(client)
-    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "PageView" not in name]
-    client.handler.load_middleware()
-    assert queries_of(client) == with_it
+def test_recording_costs_a_signed_in_visitors_page_one_insert_and_no_question(visitor: Client) -> None:
+    visitor.force_login(UserFactory.create(), backend="django.contrib.auth.backends.ModelBackend")
+    recording = statements(visitor)
+    # Inserts come in a transaction of their own.
+    assert [sql.split()[0] for sql in recording.pop("cache_db")] == ["SAVEPOINT", "INSERT", "RELEASE"]
+    with modify_settings(MIDDLEWARE={"remove": "apps.analytics.middleware.PageViewMiddleware"}):
+        visitor.handler.load_middleware()
+        assert statements(visitor) == recording | {"cache_db": []}
 
 
-def queries_of(client: Client) -> dict[str, int]:
-    recorders = {alias: CaptureQueriesContext(connections[alias]) for alias in ("analytics_db", "users_db")}
-    for queries in recorders.values():
-        queries.__enter__()
-    client.get(PAGE)
-    for queries in recorders.values():
-        queries.__exit__(None, None, None)
-    return {alias: len(queries) for alias, queries in recorders.items()}
+def statements(visitor: Client) -> dict[str, list[str]]:
+    """What each database is sent for a page, without its values."""
+    with ExitStack() as stack:
+        captured = {
+            alias: stack.enter_context(CaptureQueriesContext(connections[alias]))
+            for alias in ("analytics_db", "users_db", "cache_db")
+        }
+        visitor.get(PAGE)
+    return {alias: [re.sub(r"'[^']*'", "…", query["sql"]) for query in queries] for alias, queries in captured.items()}
 
 
+@pytest.mark.django_db(databases=["cache_db"])
 def test_page_that_asks_no_database_asks_none_with_a_session_cookie_either(rf: RequestFactory) -> None:
     """pytest-django fails a query here; the visitor stays unknown."""
     from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -141,11 +148,10 @@ def test_admin_is_not_recorded(rf: RequestFactory) -> None:
     assert visit(rf.get("/admin/login/")) == 0
 
 
-@pytest.mark.django_db(databases=["analytics_db"])
-def test_health_and_missing_pages_are_not_recorded(client: Client) -> None:
-    client.get("/healthz")
-    client.get("/no/such/page/")
-    assert recorder.waiting == 0
+def test_health_and_missing_pages_are_not_recorded(visitor: Client) -> None:
+    visitor.get("/healthz")
+    visitor.get("/no/such/page/")
+    assert recorded() == 0
 
 
 def test_secret_in_the_path_is_not_recorded(rf: RequestFactory) -> None:
@@ -167,9 +173,26 @@ def test_failure_to_record_is_logged_and_the_page_is_served(rf: RequestFactory, 
     request._cached_user = object()  # type: ignore[attr-defined]  # has no primary key
     response = PageViewMiddleware(lambda _: HttpResponse("page"))(request)
     assert response.content == b"page"
-    assert [(record.levelname, record.alias) for record in caplog.records] == [("ERROR", "analytics_db")]
+    assert [(record.levelname, record.alias) for record in caplog.records] == [("ERROR", "cache_db")]
 
 
-@pytest.mark.django_db(databases=["analytics_db"])
-def test_ledger_says_that_the_view_was_handed_over(client: Client) -> None:
-    assert "analytics_db: 1 page view handed to the recorder" in client.get(PAGE).content.decode()
+def test_ledger_shows_the_statement_and_says_what_it_is(visitor: Client) -> None:
+    page = visitor.get(PAGE)
+    assert "cache_db: 1 page view put into the outbox, for analytics_db" in page.content.decode()
+    assert "INSERT INTO &quot;outbox_message&quot;" in page.content.decode()
+    assert "db-cache_db" in page["Server-Timing"]
+
+
+def test_ledger_says_that_the_view_waits_where_analytics_is_down(
+    visitor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "is_down", lambda alias: alias == "analytics_db")
+    assert "put into the outbox, where it waits for analytics_db" in visitor.get("/users/login/").content.decode()
+
+
+def test_page_is_served_and_says_so_where_its_view_is_lost(visitor: Client, recorder: Recorder) -> None:
+    with broken("cache_db"):
+        page = visitor.get(PAGE)
+    assert page.status_code == 200
+    assert "cache_db could not be written: 1 page view is lost" in page.content.decode()
+    assert recorder.lost == 1

@@ -1,171 +1,159 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""From a call to the outbox of the local database, and from there to analytics."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from apps.analytics import recorder as module
+from apps.analytics import services
 from apps.analytics.models import AnalyticsEvent, UserActivity
 from apps.analytics.recorder import Recorder
+from apps.outbox.models import Message
+from apps.outbox.relay import BATCH, Relay
+from routers.guards import SecondDatabaseWritten
+from routers.state import routing_state
+from tests.apps.analytics.conftest import broken, deliver
 
-EVENTS = AnalyticsEvent._meta.db_table
-
-
-def event(number: int = 0, **fields: object) -> AnalyticsEvent:
-    return AnalyticsEvent(event_type="test", data={"number": number}, **fields)
-
-
-def log_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, getattr(record, "alias", "")) for record in caplog.records]
+pytestmark = pytest.mark.django_db(databases=["default", "users_db", "analytics_db", "cache_db"])
 
 
-@contextmanager
-def table_missing(table: str = EVENTS) -> Iterator[None]:
-    with connections["analytics_db"].cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
-        yield
-        cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+def messages() -> list[dict[str, Any]]:
+    return list(Message.objects.using("cache_db").order_by("pk").values_list("payload", flat=True))
 
 
-def test_recording_asks_no_database(own_recorder: Recorder) -> None:
-    own_recorder.record(event())  # pytest-django would fail it
-    assert own_recorder.waiting == 1
+def test_event_waits_in_the_local_database_and_analytics_is_not_asked() -> None:
+    with CaptureQueriesContext(connections["analytics_db"]) as asked:
+        assert services.record_event(event_type="test", user_id=1, session_id="s", data={"number": 1})
+    assert len(asked) == 0
+    (payload,) = messages()
+    assert payload.pop("timestamp")
+    assert payload == {"event_type": "test", "user_id": 1, "session_id": "s", "data": {"number": 1}}
 
 
-@pytest.mark.django_db(databases=["analytics_db"])
-def test_nothing_is_written_before_flush_where_the_thread_is_off(own_recorder: Recorder) -> None:
-    own_recorder.record(event())
-    assert not AnalyticsEvent.objects.exists()
-    assert own_recorder.flush()
-    assert AnalyticsEvent.objects.count() == 1
-    assert own_recorder.waiting == 0
-
-
-@pytest.mark.django_db(databases=["analytics_db"])
-def test_event_is_written_once_however_often_flush_is_called(own_recorder: Recorder) -> None:
-    own_recorder.record(event())
-    own_recorder.flush()
-    own_recorder.flush()
-    assert AnalyticsEvent.objects.count() == 1
+def test_recording_is_one_insert() -> None:
+    with CaptureQueriesContext(connections["cache_db"]) as asked:
+        services.record_event(event_type="test")
+    verbs = [query["sql"].split()[0] for query in asked]
+    assert [verb for verb in verbs if verb not in ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")] == ["INSERT"]
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_event_is_written_to_analytics_db_and_to_no_other(own_recorder: Recorder) -> None:
-    own_recorder.record(event(), UserActivity(user_id=1, page_viewed="/"))
-    own_recorder.flush()
+def test_event_is_written_to_analytics_db_and_to_no_other() -> None:
+    services.record_event(event_type="page_view", user_id=1, data={"path": "/"})
+    deliver()
     assert AnalyticsEvent.objects.using("analytics_db").count() == 1
     assert UserActivity.objects.using("analytics_db").count() == 1
     for alias in set(connections) - {"analytics_db"}:
         tables = connections[alias].introspection.table_names()
-        assert EVENTS not in tables
-        assert "user_activity" not in tables
+        assert not {AnalyticsEvent._meta.db_table, UserActivity._meta.db_table} & set(tables)
 
 
-@pytest.mark.django_db(databases=["analytics_db"])
-def test_many_events_are_written_in_batches_and_in_order(
-    own_recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+def test_event_is_written_once_however_often_the_relay_comes_round() -> None:
+    services.record_event(event_type="test")
+    deliver()
+    deliver()
+    Message.objects.using("cache_db").update(done_at=None)
+    deliver()
+    assert AnalyticsEvent.objects.count() == 1
+
+
+def test_event_carries_the_time_it_happened_not_the_time_it_was_written() -> None:
+    before = datetime.now(UTC)
+    services.record_event(event_type="test")
+    recorded = datetime.now(UTC)
+    deliver()
+    assert before <= AnalyticsEvent.objects.get().timestamp <= recorded
+
+
+def test_batch_takes_the_same_statements_whatever_its_size() -> None:
+    def statements(number: int) -> int:
+        for user_id in range(number):
+            services.record_event(event_type="page_view", user_id=user_id, data={"path": "/"})
+        with CaptureQueriesContext(connections["analytics_db"]) as asked:
+            deliver()
+        sent = [query["sql"] for query in asked]
+        return len([sql for sql in sent if sql.startswith(("SELECT", "INSERT")) and "pg_advisory" not in sql])
+
+    assert statements(2) == statements(BATCH) == 5  # receipts that are there, new ones, the gone, events, activity
+    assert AnalyticsEvent.objects.count() == BATCH + 2
+    assert UserActivity.objects.count() == BATCH  # a user_id of 0 is nobody's
+
+
+def test_only_views_of_somebody_signed_in_are_activity_and_at_the_time_of_the_view() -> None:
+    services.record_event(event_type="page_view", data={"path": "/"})
+    services.record_event(event_type="search", user_id=1, data={"path": "/"})
+    services.record_event(event_type="page_view", user_id=2, data={"path": "/blog/"})
+    deliver()
+    viewed = AnalyticsEvent.objects.get(user_id=2)
+    activity = UserActivity.objects.get()
+    assert (activity.user_id, activity.page_viewed, activity.timestamp) == (2, "/blog/", viewed.timestamp)
+
+
+def test_event_that_the_database_refuses_holds_up_no_other() -> None:
+    services.record_event(event_type="test", data={"number": 1})
+    services.record_event(event_type="test", user_id=2**70)
+    services.record_event(event_type="test", data={"number": 2})
+    drained = Relay("cache_db").drain()
+    assert (drained.delivered, drained.failed) == (2, 1)
+    assert {event.data["number"] for event in AnalyticsEvent.objects.all()} == {1, 2}
+
+
+def test_data_that_is_not_json_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        services.record_event(event_type="test", data={"now": datetime.now(UTC)})
+
+
+def test_recording_inside_a_transaction_on_another_database_is_the_callers_mistake() -> None:
+    with pytest.raises(SecondDatabaseWritten), transaction.atomic(using="default"):
+        services.record_event(event_type="test")
+
+
+def test_recording_on_a_safe_request_is_allowed() -> None:
+    with routing_state(is_request=True, is_safe=True):
+        assert services.record_event(event_type="test")
+
+
+def test_event_that_the_local_database_does_not_take_is_counted_and_logged_once(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "BATCH", 10)
-    own_recorder.record(*(event(number) for number in range(25)))
-    with CaptureQueriesContext(connections["analytics_db"]) as queries:
-        own_recorder.flush()
-    assert len([query for query in queries if query["sql"].startswith("INSERT")]) == 3
-    assert [row.data["number"] for row in AnalyticsEvent.objects.order_by("id")] == list(range(25))
+    monkeypatch.setattr(module, "PAUSE", 0)
+    with broken("cache_db"):
+        assert [services.record_event(event_type="test") for _ in range(3)] == [False] * 3
+    assert recorder.lost == 3
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "Events are lost until cache_db can be written (OperationalError).")
+    ]
+    assert messages() == []
 
 
-def test_full_queue_drops_the_oldest_and_says_so_once(
-    own_recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_recovery_is_logged_with_what_was_lost(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "LIMIT", 100)
-    for number in range(130):
-        own_recorder.record(event(number))
-    assert own_recorder.waiting == 100
-    assert own_recorder._queue[0].__dict__["data"] == {"number": 30}
-    assert log_lines(caplog) == [("ERROR", "analytics_db")]
-
-
-def test_queue_is_bounded_at_ten_thousand(own_recorder: Recorder) -> None:
-    for number in range(10_050):
-        own_recorder.record(event(number))
-    assert own_recorder.waiting == 10_000
-
-
-@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
-def test_broken_database_keeps_the_events_and_is_one_log_line(
-    own_recorder: Recorder, caplog: pytest.LogCaptureFixture
-) -> None:
-    own_recorder.record(*(event(number) for number in range(3)))
-    with table_missing():
-        assert not own_recorder.flush()
-        assert not own_recorder.flush()
-        assert own_recorder.in_outage
-        assert own_recorder.waiting == 3
-    assert log_lines(caplog) == [("ERROR", "analytics_db")]
-
-
-@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
-def test_recovered_database_gets_what_waited_and_is_one_log_line(
-    own_recorder: Recorder, caplog: pytest.LogCaptureFixture
-) -> None:
-    own_recorder.record(event(1))
-    with table_missing():
-        own_recorder.flush()
+    monkeypatch.setattr(module, "PAUSE", 0)
+    with broken("cache_db"):
+        services.record_event(event_type="test")
+        services.record_event(event_type="test")
     caplog.clear()
-    own_recorder.record(event(2))
-    assert own_recorder.flush()
-    assert own_recorder.flush()
-    assert [row.data["number"] for row in AnalyticsEvent.objects.order_by("id")] == [1, 2]
-    assert log_lines(caplog) == [("WARNING", "analytics_db")]
-    assert not own_recorder.in_outage
+    assert services.record_event(event_type="test")
+    assert services.record_event(event_type="test")
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, "Events are recorded again; 2 were lost.")
+    ]
+    assert recorder.lost == 0
+    assert len(messages()) == 2
 
 
-@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
-def test_row_keeps_no_key_from_an_attempt_that_was_rolled_back(own_recorder: Recorder) -> None:
-    """It would be written with that key later, over another process's row."""
-    own_recorder.record(event(), event(user_id=2**70))
-    own_recorder.flush()
-    other = AnalyticsEvent.objects.create(event_type="other process")
-    own_recorder.record(event())
-    own_recorder.flush()
-    assert AnalyticsEvent.objects.get(pk=other.pk).event_type == "other process"
-    assert AnalyticsEvent.objects.count() == 3
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        pytest.param({"user_id": 2**70}, id="a number that SQLite cannot hold"),
-        pytest.param({"user_id": "nobody"}, id="text for a number"),
-        pytest.param({"data": {"value": float("nan")}}, id="a value that is not JSON"),
-        pytest.param({"data": {"value": object()}}, id="a value that cannot be JSON"),
-        pytest.param({"event_type": None}, id="NULL where none is allowed"),
-    ],
-)
-@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
-def test_refused_row_is_dropped_and_the_rest_is_written(
-    fields: dict[str, object], own_recorder: Recorder, caplog: pytest.LogCaptureFixture
-) -> None:
-    poison = AnalyticsEvent(**{"event_type": "poison"} | fields)
-    own_recorder.record(event(1), poison, event(2), UserActivity(user_id=1, page_viewed="/"))
-    assert own_recorder.flush()
-    assert [row.data["number"] for row in AnalyticsEvent.objects.order_by("id")] == [1, 2]
-    assert UserActivity.objects.count() == 1
-    assert own_recorder.waiting == 0
-    assert log_lines(caplog) == [("ERROR", "analytics_db")]
-
-
-@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
-def test_refused_row_alone_does_not_loop(own_recorder: Recorder) -> None:
-    own_recorder.record(event(user_id=2**70))
-    assert own_recorder.flush()
-    assert own_recorder.waiting == 0
-    assert not AnalyticsEvent.objects.exists()
-
-
-@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
-def test_log_line_of_a_refused_row_does_not_quote_it(own_recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
-    own_recorder.record(event(session_id="private", user_id="secret"))
-    own_recorder.flush()
-    assert "secret" not in caplog.text
-    assert "private" not in caplog.text
+def test_database_that_has_just_failed_is_left_alone_for_a_while(recorder: Recorder) -> None:
+    with broken("cache_db") as asked:
+        services.record_event(event_type="test")
+        before = len(asked)
+        assert not services.record_event(event_type="test")
+        assert len(asked) == before
+    assert recorder.lost == 2
+    assert not services.record_event(event_type="test")
+    recorder._paused_until -= module.PAUSE
+    assert services.record_event(event_type="test")

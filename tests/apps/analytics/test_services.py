@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -10,26 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.analytics import services
 from apps.analytics.models import AnalyticsEvent, AnalyticsReport
-from apps.analytics.recorder import recorder
-from apps.users.signals import user_registered
 from tests.factories.analytics import EventFactory, ReportFactory, noon
 
 pytestmark = pytest.mark.django_db(databases=["analytics_db"])
-
-
-def test_event_carries_the_time_it_happened_not_the_time_it_was_written() -> None:
-    before = datetime.now(UTC)
-    services.record_event(event_type="test")
-    recorded = datetime.now(UTC)
-    recorder.flush()
-    assert before <= AnalyticsEvent.objects.get().timestamp <= recorded
-
-
-def test_registration_of_a_user_is_recorded_as_a_sign_up() -> None:
-    user_registered.send(sender=None, user_id=7, username="ada", display_name="Ada", bio="")
-    recorder.flush()
-    event = AnalyticsEvent.objects.get()
-    assert (event.event_type, event.user_id) == ("sign_up", 7)
 
 
 def test_bulk_record_writes_every_event_in_batches() -> None:
