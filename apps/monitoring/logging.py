@@ -2,7 +2,7 @@
 
 import logging
 
-from apps.monitoring.errors import alias_of
+from routers.errors import alias_of
 
 
 class AliasFilter(logging.Filter):

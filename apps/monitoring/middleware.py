@@ -1,4 +1,4 @@
-"""The health pages for whoever asks, and the ledger of each request."""
+"""The health pages for whoever asks, the ledger of each request, and the banner while changes cannot be saved."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,11 @@ from django.urls import Resolver404, resolve
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from apps.monitoring.ledger import Ledger, open_ledger
-from apps.monitoring.templatetags.databases import LEDGER_PLACEHOLDER
+from apps.monitoring.templatetags.databases import BANNER_PLACEHOLDER, LEDGER_PLACEHOLDER
 from apps.monitoring.views import healthz, readyz
+from routers import state
+from routers.read_write_split import is_gone
+from routers.topology import topology
 
 
 class HealthMiddleware:
@@ -46,7 +49,8 @@ class LedgerMiddleware:
     """Shows which databases served a response: at the foot of an HTML page, and in a Server-Timing header. It is opened
     before anything queries, and put into the page when everything has.
 
-    On in DEMO and DEBUG; in production for staff who ask with ?ledger. Goes before every middleware that queries.
+    On in DEMO and DEBUG; in production for staff who ask with ?ledger. Everybody is told at the head of the page when
+    it comes from a replica whose primary is gone. Goes before every middleware that queries.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -55,11 +59,11 @@ class LedgerMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         always = settings.DEMO or settings.DEBUG
         if not always and "ledger" not in request.GET:
-            return _put_in_place(self.get_response(request), "")
+            return _complete(self.get_response(request))
         with open_ledger() as ledger:
             response = self.get_response(request)
             shown = always or _for_staff(request, response)
-        return _show(response, ledger) if shown else _put_in_place(response, "")
+        return _show(response, ledger) if shown else _complete(response)
 
 
 def _for_staff(request: HttpRequest, response: HttpResponseBase) -> bool:
@@ -76,16 +80,24 @@ def _show(response: HttpResponseBase, ledger: Ledger) -> HttpResponseBase:
     if timing := ledger.server_timing():
         before = response.get("Server-Timing")
         response["Server-Timing"] = f"{before}, {timing}" if before else timing
-    return _put_in_place(response, lambda: render_to_string("monitoring/_ledger.html", {"ledger": ledger}))
+    return _complete(response, lambda: render_to_string("monitoring/_ledger.html", {"ledger": ledger}))
 
 
-def _put_in_place(response: HttpResponseBase, html: str | Callable[[], str]) -> HttpResponseBase:
+def _complete(response: HttpResponseBase, ledger: Callable[[], str] = str) -> HttpResponseBase:
+    """Replace the placeholders in an HTML page; a page without them does not render what would go there."""
     if not isinstance(response, HttpResponse) or not response.get("Content-Type", "").startswith("text/html"):
         return response
-    marker = LEDGER_PLACEHOLDER.encode(response.charset)
-    if marker in response.content:
-        text = html if isinstance(html, str) else html()
-        response.content = response.content.replace(marker, text.encode(response.charset))
-        if response.has_header("Content-Length"):
-            response["Content-Length"] = str(len(response.content))
+    for placeholder, render in ((BANNER_PLACEHOLDER, _banner), (LEDGER_PLACEHOLDER, ledger)):
+        marker = placeholder.encode(response.charset)
+        if marker in response.content:
+            response.content = response.content.replace(marker, render().encode(response.charset))
+    if response.has_header("Content-Length"):
+        response["Content-Length"] = str(len(response.content))
     return response
+
+
+def _banner() -> str:
+    """Names the clusters that this page read from replicas while their primary is gone; empty without any."""
+    known = state.current()
+    gone = [c.name for c in topology().clusters if known and c.name in known.replicas and is_gone(c, known)]
+    return render_to_string("monitoring/_primary_gone.html", {"clusters": gone}) if gone else ""

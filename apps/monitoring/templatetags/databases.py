@@ -1,4 +1,4 @@
-"""What every page shows of the databases: the alias badge and the place of the ledger."""
+"""What every page shows of the databases: the alias badge, the place of the ledger and that of the banner."""
 
 from django import template
 from django.utils.html import format_html
@@ -8,8 +8,9 @@ from routers.topology import topology
 
 register = template.Library()
 
-# The ledger is complete only after the page has been rendered, so the middleware puts it in place of this.
+# What was read is known only after the page has been rendered, so the middleware puts both in place of these.
 LEDGER_PLACEHOLDER = "<!-- ledger -->"
+BANNER_PLACEHOLDER = "<!-- banner -->"
 # As many as the style sheet has; a ninth cluster shares the first one's, and has its name beside it.
 COLOURS = 8
 
@@ -17,6 +18,11 @@ COLOURS = 8
 @register.simple_tag
 def ledger() -> SafeString:
     return mark_safe(LEDGER_PLACEHOLDER)  # noqa: S308 - a constant
+
+
+@register.simple_tag
+def banner() -> SafeString:
+    return mark_safe(BANNER_PLACEHOLDER)  # noqa: S308 - a constant
 
 
 @register.simple_tag

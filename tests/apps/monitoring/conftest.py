@@ -20,6 +20,7 @@ class Lab:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder, self.settings = folder, settings
         self.added: list[str] = []
+        settings.SHARED_APPS = {}
         settings.CLUSTERS = ()
 
     def file(self, name: str, **rows: int) -> Path:
@@ -36,7 +37,7 @@ class Lab:
     def alias(self, alias: str, name: object, **config: Any) -> None:
         options = config.pop("OPTIONS", {})
         config = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(name), "OPTIONS": options, **config}
-        connections.settings[alias] = {**deepcopy(connections.settings["cache_db"]), "TEST": {}, **config}
+        connections.settings[alias] = {**deepcopy(connections.settings["analytics_db"]), "TEST": {}, **config}
         self.added.append(alias)
 
     def cluster(self, name: str, database: object, *apps: str, read_only: bool = False, **config: Any) -> None:

@@ -1,5 +1,10 @@
 import json
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -77,6 +82,55 @@ def test_process_ends_in_time_while_a_server_hangs(tmp_path: Path) -> None:
     assert "no answer since" in output
     assert "hunter2" not in output
     assert hanging - healthy < 2.5
+
+
+def test_replica_that_nobody_reads_from_says_so_and_why(lab: Lab) -> None:
+    lab.cluster("shop", lab.file("shop", item=3))
+    lab.alias("shop_replica", f"file:{lab.folder}/none.sqlite3?mode=ro", OPTIONS={"uri": True})
+    lab.replicas("shop", "shop_replica")
+    out = StringIO()
+    with pytest.raises(CommandError, match="Down: shop_replica"):
+        call_command("dbstatus", stdout=out)
+    primary, replica = out.getvalue().splitlines()
+    assert "quarantine" not in primary
+    assert replica == "shop_replica  down  replica  quarantine: it is down; no such file"
+
+
+def test_watch_prints_a_block_each_second_until_ctrl_c(tmp_path: Path) -> None:
+    site = Site(tmp_path / "var")
+    site.env["READ_REPLICA_URLS"] = f"sqlite:///{tmp_path}/gone.sqlite3"
+    process = site.start("dbstatus", "--watch")
+    assert process.stdout
+    blocks = [[line.rstrip("\n") for line in iter(process.stdout.readline, "\n")] for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, "Traceback" in errors) == (0, False)
+    times = [time.strptime(block[0], "%Y-%m-%d %H:%M:%S UTC") for block in blocks]
+    assert 1 <= time.mktime(times[1]) - time.mktime(times[0]) <= 3
+    for _, default, replica, *_ in blocks:
+        assert re.fullmatch(r"default  up  primary  since [\d-]+ [\d:]+  messages: unknown", default)
+        assert re.fullmatch(
+            r"read_replica_1  down  replica  since [\d-]+ [\d:]+  quarantine: it is down; no such file", replica
+        )
+
+
+def test_watch_on_a_terminal_draws_one_table_in_place_until_ctrl_c(tmp_path: Path) -> None:
+    ours, terminal = os.openpty()
+    site = Site(tmp_path / "var", env={"TERM": "xterm", "USERS_REPLICA_URLS": f"sqlite:///{tmp_path}/gone.sqlite3"})
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "dbstatus", "--watch"],
+        cwd=site.root, env=site.environment(), stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(terminal)
+    drawn = ""
+    while drawn.count("cache_db") < 2:
+        drawn += os.read(ours, 65536).decode(errors="ignore")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    os.close(ours)
+    assert (process.returncode, errors) == (0, b"")
+    assert "Since (UTC)" in drawn
+    assert "\x1b[1A" in drawn, "the second table is drawn over the first"
 
 
 def test_garbage_in_one_file_is_one_row(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from django.db import DatabaseError, OperationalError, connections, router
 from django.test import Client
 from django.utils.functional import SimpleLazyObject
 
-from apps.monitoring.errors import alias_of, is_outage
 from apps.monitoring.logging import AliasFilter
 from routers.central import DatabaseRouter
+from routers.errors import alias_of, is_outage
 
 pytestmark = pytest.mark.usefixtures("own_urls")
 

@@ -48,6 +48,15 @@ def test_healthz_asks_no_database(client: Client) -> None:
     assert "no-store" in response["Cache-Control"]
 
 
+@pytest.mark.parametrize(("query", "refresh"), [("", None), ("?watch", "2")])
+def test_databases_are_loaded_anew_for_whoever_watches(
+    client: Client, both: Lab, query: str, refresh: str | None
+) -> None:
+    response = client.get(f"/databases/{query}")
+    assert response.status_code == 200
+    assert response.get("Refresh") == refresh
+
+
 def test_readyz_is_ok_with_each_alias(client: Client, both: Lab) -> None:
     response = client.get("/readyz")
     assert response.status_code == 200
@@ -78,6 +87,17 @@ def test_readyz_is_degraded_when_only_a_replica_is_gone(client: Client, both: La
     both.alias("people_replica", both.folder / "none")
     both.replicas("people", "people_replica")
     assert client.get("/readyz").json()["status"] == "degraded"
+
+
+def test_readyz_is_degraded_while_a_replica_stands_in_for_a_primary_that_is_gone(
+    client: Client, both: Lab, settings: Settings
+) -> None:
+    settings.READINESS_APPS = ["users"]
+    both.alias("people_replica", both.file("people_copy", users_user=2))
+    both.replicas("people", "people_replica")
+    remove(both, "people")
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
 
 
 def test_readyz_is_503_before_the_first_migration(client: Client, lab: Lab, settings: Settings) -> None:
@@ -183,6 +203,14 @@ def test_databases_shows_one_that_is_down_with_its_reason(client: Client, both: 
     assert "1 of them is not up." in html
     assert '<span class="pill bad">down</span>' in html
     assert "no such file" in html
+
+
+def test_databases_shows_a_replica_that_nobody_reads_from(client: Client, both: Lab) -> None:
+    both.alias("people_replica", both.folder / "none")
+    both.replicas("people", "people_replica")
+    html = client.get("/databases/").content.decode()
+    assert html.count('<span class="pill warn">quarantine</span>') == 1
+    assert "quarantine: it is down; no such file" in html
 
 
 def test_databases_renders_for_a_visitor_with_a_session_while_the_users_are_gone(client: Client, both: Lab) -> None:
