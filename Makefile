@@ -5,16 +5,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo servers test check format lock clean
+.PHONY: help demo servers test consistency bench check format lock clean
 
 help:
-	@echo 'make demo     the whole site on SQLite, populated, at http://127.0.0.1:$(PORT)  (PORT=9000 for another port)'
-	@echo 'make servers  PostgreSQL with a standby, and MariaDB or MySQL, until Ctrl-C; prints their addresses for a shell'
-	@echo 'make test     every test that this machine can run; what it cannot run is named, with the remedy'
-	@echo 'make check    lint, types, import rules, missing migrations, the deploy check'
-	@echo 'make format   rewrite the code in the house style'
-	@echo 'make lock     pin the requirements anew from pyproject.toml'
-	@echo 'make clean    remove the virtual environment and the demo data'
+	@echo 'make demo         the whole site on SQLite, populated, at http://127.0.0.1:$(PORT)  (PORT=9000 for another port)'
+	@echo 'make servers      PostgreSQL with a standby, and MariaDB or MySQL, until Ctrl-C; prints their addresses for a shell'
+	@echo 'make test         every test that this machine can run; what it cannot run is named, with the remedy'
+	@echo 'make consistency  100,000 reads on replicas that fall behind, then the controls, in some ten minutes'
+	@echo 'make bench        what we claim about speed, beside what one would take instead; in some ten minutes'
+	@echo 'make check        lint, types, import rules, missing migrations, the deploy check'
+	@echo 'make format       rewrite the code in the house style'
+	@echo 'make lock         pin the requirements anew from pyproject.toml'
+	@echo 'make clean        remove the virtual environment and the demo data'
 	@echo 'PYTHON=python3.13 make ... chooses the interpreter (3.11 or newer)'
 
 demo: $(VENV)/.embedded
@@ -28,6 +30,18 @@ TWICE := $(if $(filter-out -%,$(ARGS)),,$(wildcard tests/servers/__main__.py))
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 	@$(if $(TWICE),$(BIN)/python -m tests.servers $(BIN)/python -m pytest tests/apps --numprocesses auto --maxprocesses 8 $(filter-out --cov%,$(ARGS)))
+
+consistency: $(VENV)/.dev
+	@$(BIN)/python -m tests.servers.consistency --reads 100000 $(ARGS)
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m bench.breaker
+	@echo
+	@$(BIN)/python -m bench.routing
+	@echo
+	@$(BIN)/python -m bench.outbox
+	@echo
+	@$(BIN)/python -m bench.events
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

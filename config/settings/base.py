@@ -10,6 +10,7 @@ from config.settings.databases import (  # noqa: F401 - these are settings
     DATABASE_ROUTERS,
     DATABASES,
     OWNER_DATABASES,
+    SHARED_APPS,
     VAR_DIR,
 )
 from config.settings.environment import BASE_DIR, choice, email_settings, flag, number, text, words
@@ -33,6 +34,7 @@ INSTALLED_APPS = [
     "apps.analytics",  # demo
     "apps.legacy",  # demo
     "apps.cache",
+    "apps.outbox",
     "apps.monitoring",
     "apps.demo",  # demo
     "axes",
@@ -145,12 +147,28 @@ for _name, _value in lines.email_settings(
 ).items():
     globals()[_name] = _value
 
-# Web processes in all, over all machines, and the threads of each: what the servers' max_connections have to allow for.
+# Web processes and relays in all, over all machines, and the threads of each: what the servers' max_connections have to
+# allow for.
 WEB_PROCESSES = number("WEB_PROCESSES", 2)
 WEB_THREADS = number("WEB_THREADS", 8)
 
+# A statement that names tables of two clusters is refused, also where both are in one database and it would work.
+CROSS_DATABASE_SQL_GUARD = not PRODUCTION
+
 SOURCE_URL = text("SOURCE_URL")
 SLOW_QUERY_MS = number("SLOW_QUERY_MS", 200)
+# What to do with a write to a second database inside a transaction, or on a safe request: "raise", "log" or "off".
+DATABASE_GUARDS = "raise" if DEBUG else "log"
+# A session is kept for the visitor, not for the page; and the toolbar keeps what it shows of each request.
+SAFE_REQUEST_WRITERS = ["sessions", "debug_toolbar"]
+# How often the relay looks for messages; after how many failures it gives one up; how old one may be until the site is
+# "degraded"; for how long delivered ones are kept, which has to be longer than the oldest backup that may ever be
+# restored is old.
+OUTBOX_POLL_MS = number("OUTBOX_POLL_MS", 200, least=10)
+OUTBOX_MAX_ATTEMPTS = number("OUTBOX_MAX_ATTEMPTS", 10, least=1, most=1000)
+OUTBOX_LATE_SECONDS = number("OUTBOX_LATE_SECONDS", 300, least=1)
+OUTBOX_RETENTION_DAYS = number("OUTBOX_RETENTION_DAYS", 30, least=1)
+BACKUP_MAX_AGE_DAYS = number("BACKUP_MAX_AGE_DAYS", 14)
 # Whoever sends it to /readyz as "Authorization: Bearer TOKEN" is told of each database.
 READYZ_TOKEN = text("READYZ_TOKEN")
 # /readyz answers 503 when the primary of one of these is down. The demo's main pages are the blog's, which visitors

@@ -34,6 +34,15 @@ DECLARED = (
     Cluster("cache", primary="cache_db", apps=("cache", "debug_toolbar"), url="CACHE_DATABASE_URL"),
 )
 # fmt: on
+# Apps that have their tables in several clusters: messages stand beside what they tell of, receipts beside the effect.
+SHARED_APPS = {
+    "outbox": (
+        "blog",  # demo
+        "users",
+        "analytics",  # demo
+        "cache",
+    ),
+}
 
 ENGINES = {
     "sqlite": "django.db.backends.sqlite3",
@@ -267,7 +276,10 @@ def _create_private(variable: str, path: Path) -> None:
 
 VAR_DIR = (BASE_DIR / Path(text("VAR_DIR", "var")).expanduser()).resolve()
 DATABASES, CLUSTERS = build(DECLARED, VAR_DIR)
+if DATABASES["cache_db"]["ENGINE"] == ENGINES["sqlite"]:
+    # Pages write to it, and whoever closes a file as the last one folds its log into it, which takes ten times as long.
+    DATABASES["cache_db"]["CONN_MAX_AGE"] = 60
 OWNER_DATABASES = owners(CLUSTERS, DATABASES)
 # The account by which the health prober looks at PostgreSQL servers; empty: each alias's own.
 DATABASE_PROBE = {"USER": text("DATABASE_PROBE_USER"), "PASSWORD": text("DATABASE_PROBE_PASSWORD")}
-DATABASE_ROUTERS = ["routers.central.DatabaseRouter"]
+DATABASE_ROUTERS = ["routers.read_write_split.ReadWriteSplitRouter", "routers.central.DatabaseRouter"]

@@ -61,6 +61,8 @@ def main() -> None:
         site[f"READ_REPLICA_URLS_{number}"] = postgres("blog_reader", *REPLICAS[:number])
         site[f"USERS_REPLICA_URLS_{number}"] = postgres("users_reader", *REPLICAS[:number])
     give("web", site)
+    # It erases in analytics, too.
+    give("relay", site | {"ANALYTICS_DATABASE_URL": postgres("analytics_maintenance", "primary")})
     owners = {
         "DATABASE_OWNER_URL": postgres("blog_owner", "primary"),
         "USERS_DATABASE_OWNER_URL": postgres("users_owner", "primary"),

@@ -1,8 +1,10 @@
 """The project as its users run it: real processes, real files, folders of the tests' own."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,11 @@ class Site:
     var: Path
     root: Path = ROOT
     env: dict[str, str] = field(default_factory=dict)
+
+    def tables(self, name: str) -> set[str]:
+        """Those in one of the files."""
+        with closing(sqlite3.connect(self.var / f"{name}.sqlite3")) as database:
+            return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.startswith(INHERITED)}

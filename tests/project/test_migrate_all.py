@@ -10,12 +10,20 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 from pytest_django import Settings
 
 from routers.locks import LockTimeout, migration_lock
+from routers.topology import topology
 from tests.project.conftest import Site
 
 MANAGED = ["default", "users_db", "analytics_db", "cache_db"]
+
+
+def applied(alias: str, *labels: str) -> str:
+    """What a first run says of an alias, with all its apps or with these."""
+    here = labels or topology().labels_on(alias)
+    return f"{alias}: {sum(label in here for label, _ in MigrationLoader(None).disk_migrations)} applied"
 
 
 def test_first_run_migrates_every_managed_database_and_a_second_finds_nothing(site: Site) -> None:
@@ -42,22 +50,21 @@ def test_check_fails_while_anything_is_pending(site: Site) -> None:
 
 def test_one_database_alone(site: Site) -> None:
     assert site.manage("migrate_all", "--database=cache_db", "--database=analytics_db").splitlines() == [
-        "cache_db: 1 applied",
-        "analytics_db: 1 applied",
+        applied("cache_db"),
+        applied("analytics_db"),
     ]
-    assert (site.var / "blog.sqlite3").stat().st_size == 0
+    assert site.tables("blog") == set()
 
 
 def test_app_that_shares_its_database_with_others_is_migrated_alone(site: Site) -> None:
     assert "users_db: " in site.manage("migrate_all", "--app=users")
-    with closing(sqlite3.connect(site.var / "users.sqlite3")) as database:
-        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = site.tables("users")
     assert "users_user" in tables
     assert "django_admin_log" not in tables
 
 
 def test_one_app_alone_touches_only_the_database_that_holds_it(site: Site) -> None:
-    assert site.manage("migrate_all", "--app=analytics") == "analytics_db: 1 applied\n"
+    assert site.manage("migrate_all", "--app=analytics") == applied("analytics_db", "analytics") + "\n"
     assert "analytics_db: nothing to do" in site.manage("migrate_all", "--app=analytics", "--app=cache")
 
 
@@ -80,7 +87,7 @@ def test_database_that_is_down_is_named_and_the_others_are_migrated(site: Site) 
     said = site.manage("migrate_all", status=1)
     assert "analytics_db: " in said
     assert "Not done: analytics_db" in said
-    assert "cache_db: 1 applied" in said
+    assert applied("cache_db") in said
     assert "s3cr3t" not in said
 
 
@@ -97,7 +104,7 @@ def test_run_that_waits_too_long_says_for_whom(site: Site) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = site.manage("migrate_all", "--lock-timeout=0.2", status=1)
     assert "default: Another migration run has held the lock on default" in said
-    assert "users_db: 30 applied" in said
+    assert applied("users_db") in said
 
 
 def test_app_that_moved_to_a_database_that_had_recorded_it_is_noticed(site: Site) -> None:
@@ -131,9 +138,9 @@ def test_migrations_go_back_and_forth(site: Site) -> None:
         site.manage("migrate", app, "zero", f"--database={alias}")
     again = site.manage("migrate_all")
     assert [line for line in again.splitlines() if "nothing" not in line] == [
-        "default: 2 applied",
-        "analytics_db: 1 applied",
-        "cache_db: 1 applied",
+        applied("default", "blog"),
+        applied("analytics_db", "analytics"),
+        applied("cache_db", "cache"),
     ]
 
 

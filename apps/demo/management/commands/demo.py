@@ -35,6 +35,7 @@ class Command(BaseCommand):
             *("--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "8"),
             *("--log-level", "warning", "--graceful-timeout", "2", "config.wsgi"),
         ]
+        _start_relay()
         # The server takes the place of this process, so that Ctrl-C ends it and nothing is left behind.
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])
@@ -53,6 +54,17 @@ class Command(BaseCommand):
             f"  {site}/databases/  every alias, live: up or down, engine, tables and rows\n"
             f"  {site}/dashboard/  one page from five databases, with one query to each (sign in first)\n"
         )
+
+
+def _start_relay() -> None:
+    """Start the process that delivers messages. It ends when the last process of the server has, be it killed."""
+    reading, writing = os.pipe()
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo_relay"]
+    stdin = [(os.POSIX_SPAWN_DUP2, reading, 0)]
+    # In a group of its own: Ctrl-C would reach it before it is ready for that.
+    os.posix_spawn(sys.executable, command, os.environ, file_actions=stdin, setpgroup=0)
+    os.close(reading)
+    os.set_inheritable(writing, True)  # noqa: FBT003 - Python's own signature
 
 
 def _refuse_taken_port(port: int) -> None:
