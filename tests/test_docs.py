@@ -71,3 +71,10 @@ def test_aliases_are_spelled_out_in_one_module_only() -> None:
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     assert not re.fullmatch(aliases, node.value), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("document", ["README.md", "routers/__init__.py"])
+def test_every_module_of_the_routers_is_named(document: str) -> None:
+    text = (ROOT / document).read_text()
+    modules = {file.stem for file in (ROOT / "routers").glob("*.py")} - {"__init__", "apps"}
+    assert [name for name in sorted(modules) if not re.search(rf"\b{name}\b", text)] == []

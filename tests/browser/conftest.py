@@ -116,7 +116,9 @@ class Visitor:
             self.page.locator(f"[name={name}]").fill(value)
 
     def presses(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
+        """Send the form, and wait for the page that answers."""
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name=name, exact=True).click()
 
     def violations(self) -> dict[str, list[str]]:
         """What axe finds on the page: rule -> the elements."""

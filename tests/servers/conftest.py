@@ -1,8 +1,11 @@
 """Real servers for the tests of this room, and sites whose databases are on them."""
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,18 @@ def running(kind: Callable[[], Any]) -> Iterator[Any]:
         pytest.skip(str(missing))
     yield servers
     servers.end()
+
+
+@contextmanager
+def hung(*pids: int) -> Iterator[None]:
+    """Stop these processes for as long as the block lasts: their connections stay open, and answer nothing."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def site_on(postgres: Postgres, folder: Path, *, like: Site | None = None) -> Site:

@@ -207,23 +207,23 @@ class Postgres:
         self.query("postgres", f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'", admin=True, on=server)
         return server
 
-    def _make_standby(self, name: str) -> Server:
+    def _make_standby(self, name: str, port: int | None = None) -> Server:
         self.workshop.run(
             self.bin / "pg_basebackup", "--pgdata", self.workshop.folder / name, "--write-recovery-conf",
             "--create-slot", f"--slot={name}", "--checkpoint=fast", "--no-sync",
             "--dbname", self._address(self.primary, self.streams_as),
         )  # fmt: skip
-        return self._start(name)
+        return self._start(name, port)
 
     def _address(self, server: Server, user: str) -> str:
         return f"host=127.0.0.1 port={server.port} user={user} password={password_of(user)} dbname=postgres"
 
-    def _start(self, name: str) -> Server:
+    def _start(self, name: str, port: int | None = None) -> Server:
         settings = ["fsync=off", "shared_buffers=32MB", "listen_addresses=127.0.0.1", "unix_socket_directories="]
         if self.authority:
             certificate, key = self.authority.certify("127.0.0.1")
             settings += ["ssl=on", f"ssl_cert_file={certificate}", f"ssl_key_file={key}"]
-        port = free_port()
+        port = port or free_port()
         pid = self.workshop.start(
             self.bin / "postgres", "-D", self.workshop.folder / name, "-p", str(port),
             *(part for setting in settings for part in ("-c", setting)), log=f"{name}.log",

@@ -1,7 +1,5 @@
 """The connections of visitors: pooled, limited on both sides, and given up when a server hangs."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +21,7 @@ from routers.backends.postgresql.deadline import DeadlineConnection
 from routers.locks import LockTimeout, migration_lock
 from routers.owners import as_owner, unlimited
 from tests.project.conftest import Site
-from tests.servers.conftest import database_name, python
+from tests.servers.conftest import database_name, hung, python
 from tests.servers.processes import MySQL, Postgres
 
 ALIAS = "under_test"  # pools are kept by alias, so no other test may use this one
@@ -58,18 +56,6 @@ def known_by_its_alias(own: BaseDatabaseWrapper) -> Iterator[None]:
         yield
     finally:
         del connections[ALIAS]
-
-
-@contextmanager
-def hung(*pids: int) -> Iterator[None]:
-    """Stop these processes for as long as the block lasts: their connections stay open, and answer nothing."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def refuse(alias: str) -> None:
@@ -247,7 +233,7 @@ def test_pool_that_the_prober_replaces_costs_nobody_a_page(postgres: Postgres, h
     with ThreadPoolExecutor(4) as threads:
         results = [threads.submit(work) for _ in range(4)]
         while time.monotonic() < until:
-            health._renew_pool(ALIAS)
+            health.renew_pool(ALIAS)
             time.sleep(0.2)
         del connections[ALIAS]
         assert all(result.result() > 0 for result in results)
@@ -331,7 +317,8 @@ def test_owner_has_neither_pool_nor_limits_and_goes_when_the_block_ends(
 
 
 def test_page_on_a_server_that_hangs_costs_no_more_than_the_deadline(postgres: Postgres, migrated_copy: Site) -> None:
-    migrated_copy.env["DATABASE_TIMEOUT"] = "1"
+    # Without replicas: one would answer.
+    migrated_copy.env |= {"DATABASE_TIMEOUT": "1", "READ_REPLICA_URLS": "", "USERS_REPLICA_URLS": ""}
     pids = "SELECT pid FROM pg_stat_activity WHERE datname = '{}'".format(database_name(migrated_copy, "default"))
     code = f"""
 import os, signal, time, psycopg

@@ -1,5 +1,6 @@
 """Migrations on real PostgreSQL: where tables and indexes come to stand, and runs that meet."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -190,5 +191,5 @@ def test_primary_that_is_gone_is_named_without_its_password_and_the_rest_is_migr
     said = site.manage("migrate_all", status=1)
     assert all(f"{alias}: connection" in said for alias in VARIABLES)
     assert "Not done: default, users_db, analytics_db" in said
-    assert "cache_db: 1 applied" in said
+    assert re.search(r"cache_db: \d+ applied", said)
     assert PASSWORD not in said
