@@ -12,12 +12,13 @@ from django.db import connections
 from django.db.models import Field, Model
 from django.db.models.fields.related import RelatedField
 
+from routers.read_write_split import STRATEGIES
 from routers.relations import CrossDatabaseForeignKey, places
 from routers.topology import declared_in, topology
 
 
 def check_topology(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Everything that can be seen without a connection. IDs: routers.E001 to E004, E007, W001, W005 and W006.
+    """Everything that can be seen without a connection. IDs: routers.E001 to E004, E007, E009, W001, W005 and W006.
 
     E005 is beside the admin, E006 beside the managers and E008 beside the relations.
     """
@@ -26,6 +27,7 @@ def check_topology(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
         *_apps_without_cluster(models),
         *_aliases(),
         *_atomic_requests(),
+        *_strategy(),
         *_unknown_apps(),
         *_crossing_relations(models),
     ]
@@ -98,6 +100,16 @@ def _atomic_requests() -> Iterator[CheckMessage]:
                 obj=cluster.primary,
                 id="routers.W006",
             )
+
+
+def _strategy() -> Iterator[CheckMessage]:
+    chosen = getattr(settings, "REPLICA_STRATEGY", "random")
+    if chosen not in STRATEGIES:
+        yield Error(
+            f"REPLICA_STRATEGY is {chosen!r}, which is none of ours.",
+            hint=f"Set it to one of: {', '.join(map(repr, STRATEGIES))}.",
+            id="routers.E009",
+        )
 
 
 def _unknown_apps() -> Iterator[CheckMessage]:

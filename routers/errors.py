@@ -14,7 +14,8 @@ from django.db.backends.utils import CursorWrapper
 _SQLITE_OUTAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SQLITE_FAULTS = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 _MYSQL_CLIENT = range(2000, 3000)  # the client's own: refused, gone away, lost, timed out
-_MYSQL_FAULTS = {1054, 1267, 1305, 1366}  # unknown column, mixed collations, no such function, wrong string
+# Unknown column, mixed collations, no such function, wrong string; a statement that took too long (MariaDB, MySQL).
+_MYSQL_FAULTS = {1054, 1267, 1305, 1366, 1969, 3024}
 # PostgreSQL says more often what it is: a lost connection, too few resources, a server that ends or is starting; and a
 # lock that took longer than a visitor waits. (A statement that did, 57014, is a mistake of ours.)
 _POSTGRESQL_OUTAGES = ("08", "53", "57P0", "55P03")

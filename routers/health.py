@@ -104,10 +104,20 @@ def snapshot(*, timeout: float = PROBE_DEADLINE) -> dict[str, Health]:
     """
     prober.ensure_started()
     watches = prober.watches or _started(once=True)
+    _wait_for(watches, timeout)
+    return {alias: watch.health() for alias, watch in watches.items()}
+
+
+def wait_for_first_look(*, timeout: float = PROBE_DEADLINE) -> None:
+    """Start the prober, where it may run, and wait until it knows something of each alias, or for `timeout` seconds."""
+    prober.ensure_started()
+    _wait_for(prober.watches, timeout)
+
+
+def _wait_for(watches: dict[str, "Watch"], timeout: float) -> None:
     until = time.monotonic() + timeout
     for watch in watches.values():
         watch.wait(until)
-    return {alias: watch.health() for alias, watch in watches.items()}
 
 
 class Watch:

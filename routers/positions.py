@@ -6,6 +6,7 @@ its own name, a request takes the furthest of all that it brings, and a response
 brought. (GitLab described both the race, and that a position may only be dropped once all replicas have passed it.)
 """
 
+import math
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -19,8 +20,6 @@ from django.http.response import HttpResponseBase
 
 NAME = re.compile(r"pos\.[0-9a-f]{8}")
 SALT = "routers.positions"
-# Longer than any replica in rotation may lag (REPLICA_MAX_LAG_SECONDS).
-MAX_AGE = 300
 UNKNOWN = 2**31
 
 
@@ -48,6 +47,12 @@ class Position(NamedTuple):
 
 
 Positions = dict[str, Position]  # by the name of the cluster
+
+
+def max_age() -> int:
+    """Seconds for which a cookie counts: longer than any replica in rotation may lag, and than a window of time."""
+    bounds = {"REPLICA_MAX_LAG_SECONDS": 30, "READ_YOUR_WRITES_SECONDS": 5}
+    return max(300, *(math.ceil(2 * getattr(settings, name, default)) for name, default in bounds.items()))
 
 
 def furthest(*each: Mapping[str, Position]) -> Positions:
@@ -79,7 +84,7 @@ def received(request: HttpRequest) -> dict[str, Positions]:
 
 def _cookie(text: str) -> Positions:
     try:
-        return loads(text, max_age=MAX_AGE)
+        return loads(text, max_age=max_age())
     except ValueError:
         return {}
 
@@ -90,7 +95,7 @@ def send(response: HttpResponseBase, positions: Mapping[str, Position], *, inste
     for name in instead_of:
         response.delete_cookie(name, samesite="Lax")
     if positions:
-        response.set_cookie(_name(positions), dumps(positions), max_age=MAX_AGE, **kept)
+        response.set_cookie(_name(positions), dumps(positions), max_age=max_age(), **kept)
 
 
 def _name(positions: Mapping[str, Position]) -> str:

@@ -6,6 +6,7 @@ from routers import state
 from routers.health import health
 from routers.positions import UNKNOWN, Position, Positions, dumps, furthest
 from routers.read_write_split import has_passed
+from routers.scopes import required_here
 from routers.state import Decision, RoutingState, record
 from routers.topology import Cluster, topology
 
@@ -40,13 +41,9 @@ def reached(known: RoutingState) -> Positions:
     """The positions that were required, written or seen: at most one query for each server that was written or read."""
     each = {cluster.name: _position(cluster, known) for cluster in _replicated()}
     found = {name: position for name, position in each.items() if position}
-    # A primary that answers now is further than it was when it did not.
-    settled = found.keys() & (known.written | known.read_primary)
-    required = {
-        name: position
-        for name, position in known.required.items()
-        if position.timeline != UNKNOWN or name not in settled
-    }
+    # What a primary answers is all that there is, also when its log has begun anew since.
+    told = found.keys() & (known.written | known.read_primary)
+    required = {name: position for name, position in required_here(known).items() if name not in told}
     return furthest(required, found)
 
 
@@ -68,7 +65,8 @@ def _position(cluster: Cluster, known: RoutingState) -> Position | None:
     wrote = cluster.name in known.written
     if wrote or cluster.name in known.read_primary:
         return _of_primary(cluster.primary, wrote=wrote)
-    # From the only replica there is one way alone, to the primary, and that is ahead.
+    # From the only replica there is one way alone, to the primary, and that is ahead. (But for commits that still wait
+    # for a synchronous standby, which a replica may show before.)
     held = known.replicas.get(cluster.name)
     return _of_replica(held) if held and len(cluster.replicas) > 1 else None
 

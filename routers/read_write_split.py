@@ -11,14 +11,15 @@ from itertools import count
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, connections
 from django.db.models import Model
 
 from routers import state
-from routers.health import DOWN, PRIMARY, UNKNOWN, UP, Health, health, is_down
+from routers.health import DOWN, PRIMARY, UNKNOWN, UP, Health, health, is_down, prober
 from routers.positions import UNKNOWN as NOT_TOLD
 from routers.positions import Position
-from routers.scopes import scope
+from routers.scopes import required_here, scope
 from routers.state import Decision, RoutingState, here, record
 from routers.topology import Cluster, topology
 
@@ -98,16 +99,17 @@ def _decide(model: type[Model], known: RoutingState) -> str | None:
 def choose(cluster: Cluster, known: RoutingState) -> tuple[str, str]:
     """The alias that this request reads a cluster's rows from, and why."""
     # No replica is known to have what this request has written.
-    required = Position.now(NOT_TOLD) if cluster.name in known.written else known.required.get(cluster.name)
+    wrote = cluster.name in known.written
+    required = Position.now(NOT_TOLD) if wrote else required_here(known).get(cluster.name)
     if reason := _why_primary(cluster, known):
         return _primary(cluster, known, reason)
     held = known.replicas.get(cluster.name)
-    if held and held not in known.avoided and _is_far_enough(held, required, known):
-        return held, f"sticky: this request reads from {held}"
     # Another replica may be behind what the one that this request has read from has shown.
     left = [alias for alias in ([held] if held else cluster.replicas) if alias not in known.avoided]
     primary = health(cluster.primary)
     healthy = [alias for alias in left if not out_of_rotation(health(alias), primary)]
+    if held in healthy and _is_far_enough(held, required, known):
+        return held, f"sticky: this request reads from {held}"
     if fresh := [alias for alias in healthy if has_passed(alias, required)]:
         return _replica(cluster, known, _strategy()(fresh), f"replica: {_freshness(required)}")
     ahead = max(healthy, key=_how_far, default=None)
@@ -125,7 +127,7 @@ def is_gone(cluster: Cluster, known: RoutingState) -> bool:
 
 
 def has_passed(alias: str, required: Position | None) -> bool:
-    """Whether the replica is known to have replayed the position. What the prober saw can only have grown since."""
+    """Whether the server is known to have come so far. What the prober saw can only have grown since."""
     if required is None:
         return True
     if required.timeline == NOT_TOLD:
@@ -133,13 +135,15 @@ def has_passed(alias: str, required: Position | None) -> bool:
     if required.is_moment:
         return Position.now().at >= required.at + _window() * 1000
     found = health(alias)
-    return found.timeline == required.timeline and found.replayed is not None and found.replayed >= required.at
+    # Where the replicas' URLs name both servers, for a failover, one of them is the primary.
+    at = found.flushed if found.role == PRIMARY else found.replayed
+    return found.timeline == required.timeline and at is not None and at >= required.at
 
 
 def out_of_rotation(replica: Health, primary: Health) -> str:
-    """Why nobody reads from the replica, in words; empty while it is in rotation, as one that nobody knows yet is."""
-    if replica.state == UNKNOWN:
-        return ""
+    """Why nobody reads from the replica, in words; empty while it is in rotation."""
+    if replica.state == UNKNOWN:  # as all are where no prober runs
+        return "nobody has looked at it lately" if prober.watches else ""
     if replica.state == DOWN:
         return "it is down"
     if replica.role == PRIMARY:
@@ -177,7 +181,7 @@ def _primary(cluster: Cluster, known: RoutingState, reason: str) -> tuple[str, s
 
 def _stale(cluster: Cluster, known: RoutingState, alias: str) -> tuple[str, str]:
     known.stale.add(cluster.name)
-    if required := known.required.get(cluster.name):
+    if required := required_here(known).get(cluster.name):
         known.confirmed[alias] = required  # as nobody has it, it is not asked for again
     return _replica(
         cluster, known, alias, "stale: the primary is gone, and no replica is known to have all that you saw"
@@ -229,5 +233,5 @@ def _waits_for(alias: str, required: Position) -> bool:
         with connections[alias].cursor() as cursor:
             cursor.execute(WAIT, [required.at, budget, required.at])
             return bool(cursor.fetchone()[0])
-    except DatabaseError:
+    except (DatabaseError, SynchronousOnlyOperation):  # an async view is asked for its router on the event loop
         return False

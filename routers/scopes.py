@@ -13,9 +13,12 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 
 from routers import state
+from routers.health import wait_for_first_look
 from routers.positions import Positions, furthest, loads
 
 _allowed: ContextVar[bool | None] = ContextVar("replicas_allowed", default=None)
+# What at_least() requires here, besides what the request or task does.
+_required: ContextVar[Positions | None] = ContextVar("required_here", default=None)
 # What is open in this thread or coroutine, the innermost last: a scope may be entered by several of them at once.
 _opened: ContextVar[tuple[AbstractContextManager[None], ...]] = ContextVar("opened_scopes", default=())
 
@@ -23,6 +26,11 @@ _opened: ContextVar[tuple[AbstractContextManager[None], ...]] = ContextVar("open
 def scope() -> bool | None:
     """Whether replicas are allowed here: True, False, or None where nobody has said."""
     return _allowed.get()
+
+
+def required_here(known: state.RoutingState) -> Positions:
+    """What no read may go back behind here."""
+    return furthest(known.required, asked) if (asked := _required.get()) else known.required
 
 
 class Scope:
@@ -67,7 +75,8 @@ def using_primary() -> Scope:
 
 
 def allow_replicas() -> Scope:
-    """Reads may go to replicas, also outside a request."""
+    """Reads may go to replicas, also outside a request. The first time in a process it waits until these have been
+    looked at, for half a second at most."""
     return Scope(partial(_allow, allowed=True))
 
 
@@ -82,6 +91,8 @@ def at_least(text: str) -> Scope:
 @contextmanager
 def _allow(*, allowed: bool) -> Iterator[None]:
     token = _allowed.set(allowed)
+    if allowed:
+        wait_for_first_look()
     try:
         with _any_state() as known:
             known.settle_no_more()
@@ -92,12 +103,12 @@ def _allow(*, allowed: bool) -> Iterator[None]:
 
 @contextmanager
 def _require(positions: Positions) -> Iterator[None]:
-    with _allow(allowed=True), _any_state() as known:
-        before, known.required = known.required, furthest(known.required, positions)
-        try:
+    token = _required.set(furthest(_required.get() or {}, positions))
+    try:
+        with _allow(allowed=True):
             yield
-        finally:
-            known.required = before
+    finally:
+        _required.reset(token)
 
 
 def _any_state() -> AbstractContextManager[state.RoutingState]:

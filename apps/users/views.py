@@ -11,6 +11,7 @@ from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
@@ -20,6 +21,7 @@ from apps.users.confirmation import ConfirmationError, send_link, user_of_token
 from apps.users.deletion import LinkError, make_token, read_token
 from apps.users.forms import DeleteAccountForm, PasswordChangeForm, PasswordResetForm, ProfileForm, SignUpForm
 from apps.users.models import User
+from routers.scopes import using_primary
 
 SIGN_IN_BACKEND = "django.contrib.auth.backends.ModelBackend"
 RELOAD_SECONDS = 3
@@ -41,6 +43,8 @@ class PasswordChangeView(SuccessMessageMixin, auth.PasswordChangeView):
         return super().get_form_kwargs() | {"request": self.request}
 
 
+# Whether the link has been used is read where that is written.
+@method_decorator(using_primary(), name="dispatch")
 class PasswordResetConfirmView(SuccessMessageMixin, auth.PasswordResetConfirmView):
     template_name = "users/password_reset_confirm.html"
     success_url = reverse_lazy("users:login")

@@ -79,6 +79,25 @@ answer = {
     assert found["stranger"] == [False, ["read_replica_1"]], "the control: the replica really was behind"
 
 
+def test_lock_on_an_account_holds_for_whoever_brings_no_cookie_while_the_replica_lags(
+    postgres: Postgres, site: Site
+) -> None:
+    code = """
+def log_in(password):
+    return browser().post("/users/login/", {"username": "maya", "password": password}).status_code
+
+tried = [log_in("wrong") for _ in range(5)]
+from axes.models import AccessAttempt
+known = AccessAttempt.objects.using("users_replica_1").filter(username="maya").count()
+answer = [tried, known, log_in("demo")]
+AccessAttempt.objects.filter(username="maya").delete()
+"""
+    with paused(postgres):
+        tried, known, right = python(site, HEAD + code)
+    assert (tried, known) == ([200, 200, 200, 200, 429], 0), "the replica knows of no attempt"
+    assert right == 429
+
+
 def test_position_is_dropped_once_the_replica_has_passed_it(postgres: Postgres, site: Site) -> None:
     code = """
 maya = browser()
@@ -284,6 +303,18 @@ answer = [behind, careless, refused, position() == position()]
     assert behind == ["default", True]
     assert careless == ["read_replica_1", False]
     assert refused.startswith("position() was called inside a transaction on default, before there is a commit")
+
+
+def test_task_in_a_process_that_has_not_looked_at_any_database_yet_is_given_a_replica(
+    postgres: Postgres, site: Site
+) -> None:
+    required = python(site, HEAD + "answer = position()")
+    postgres.catch_up()
+    code = f"""
+with at_least({required!r}):
+    answer = Post.objects.all().db
+"""
+    assert python(site, HEAD.replace("snapshot(timeout=2)", "") + code) == "read_replica_1"
 
 
 def test_primary_that_does_not_say_how_far_it_is_binds_for_a_while(site: Site) -> None:

@@ -128,3 +128,10 @@ def test_transaction_around_each_request_of_a_replicated_cluster_is_a_warning(
     assert "routers.W006" not in ids(check_topology())
     monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", True)
     assert ids(check_topology()) == ["routers.W006"]
+
+
+def test_strategy_that_nobody_knows_is_an_error_that_names_those_that_there_are(settings: Settings) -> None:
+    settings.REPLICA_STRATEGY = "Round Robin"
+    (error,) = check_topology()
+    assert (error.id, error.msg) == ("routers.E009", "REPLICA_STRATEGY is 'Round Robin', which is none of ours.")
+    assert error.hint == "Set it to one of: 'random', 'round robin'."

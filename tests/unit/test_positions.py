@@ -14,7 +14,7 @@ from pytest_django import Settings
 from routers import read_write_split, state
 from routers.health import DOWN, REPLICA, UP, Health
 from routers.middleware import RoutingMiddleware
-from routers.positions import MAX_AGE, NAME, SALT, Position, Positions, dumps, furthest, loads
+from routers.positions import NAME, SALT, Position, Positions, dumps, furthest, loads, max_age
 from routers.read_write_split import out_of_rotation
 from routers.topology import Cluster
 
@@ -110,7 +110,7 @@ def test_text_of_a_former_key_of_the_site_still_counts(settings: Settings) -> No
 
 
 def test_old_text_says_nothing_in_a_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    then = time.time() - MAX_AGE - 1
+    then = time.time() - max_age() - 1
     monkeypatch.setattr("time.time", lambda: then)
     text = dumps(BLOG)
     monkeypatch.undo()
@@ -138,6 +138,13 @@ def test_replayed_cookie_takes_nothing_back() -> None:
 def test_visitor_of_whom_nothing_new_is_known_is_sent_no_cookie() -> None:
     assert len(answer({}).cookies) == 0
     assert len(answer({"pos.00000000": dumps(BLOG)}).cookies) == 0
+
+
+@pytest.mark.parametrize("bound", ["READ_YOUR_WRITES_SECONDS", "REPLICA_MAX_LAG_SECONDS"])
+def test_cookie_lasts_longer_than_whatever_binds_a_visitor(bound: str, settings: Settings) -> None:
+    assert max_age() == 300
+    setattr(settings, bound, 600.5)
+    assert max_age() == 1201
 
 
 def test_several_cookies_become_one() -> None:

@@ -17,8 +17,8 @@ from routers import read_write_split
 from routers.checks import check_commits
 from routers.health import DOWN, PRIMARY, REPLICA, UP, Health
 from routers.positions import UNKNOWN, Position, dumps
-from routers.promises import reached
-from routers.scopes import allow_replicas, at_least, scope, using_primary
+from routers.promises import outstanding, reached
+from routers.scopes import allow_replicas, at_least, required_here, scope, using_primary
 from routers.state import RoutingState, routing_state
 from routers.topology import Cluster
 
@@ -120,6 +120,27 @@ def test_replica_that_is_not_fit_is_out_of_rotation(known: RoutingState, seen: S
     assert reason(known) == ("read_replica_2", "replica")
 
 
+def test_replica_that_falls_out_of_rotation_meanwhile_is_left_for_the_primary(known: RoutingState, seen: Seen) -> None:
+    held, _ = reason(known)
+    seen[held] = replace(seen[held], lag_seconds=31.0)
+    assert reason(known) == ("default", "no replica"), "the other one may be behind what this one has shown"
+
+
+def test_primary_among_the_replicas_keeps_no_position_alive(seen: Seen) -> None:
+    seen["read_replica_1"] = replace(seen["default"], alias="read_replica_1", flushed=100)
+    assert outstanding({"blog": Position(1, 100)}) == {}
+    assert outstanding({"blog": Position(1, 101)}) == {"blog": Position(1, 101)}
+
+
+def test_position_in_a_log_that_is_no_more_ends_with_what_the_primary_says(
+    known: RoutingState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known.required = {"blog": Position(5, 10**12), "users": Position(1, 7)}
+    known.read_primary = {"blog"}
+    monkeypatch.setattr("routers.promises._of_primary", lambda alias, *, wrote: Position(1, 200))
+    assert reached(known) == {"blog": Position(1, 200), "users": Position(1, 7)}
+
+
 def test_without_a_fit_replica_the_primary_answers(known: RoutingState, seen: Seen) -> None:
     known.avoided = {"read_replica_1"}
     seen["read_replica_2"] = replace(seen["read_replica_2"], state=DOWN)
@@ -206,6 +227,34 @@ def test_scope_decorates_a_coroutine_function(seen: Seen) -> None:
 
     assert asyncio.run(task()) == "users_replica_1"
     assert asyncio.run(both()) == ["users_db", "users_db"], "the second is in the same request"
+
+
+def test_coroutines_that_run_at_once_are_each_bound_to_what_they_asked_for(known: RoutingState, seen: Seen) -> None:
+    known.required = before = {"blog": Position(1, 7)}
+
+    async def bound(to: int, entered: asyncio.Event, leave: asyncio.Event) -> Position:
+        with at_least(dumps({"blog": Position(1, to)})):
+            entered.set()
+            await leave.wait()
+            return required_here(known)["blog"]
+
+    async def both() -> tuple[Position, Position]:
+        one, other = asyncio.Event(), asyncio.Event()
+        # The first one to enter is the first one to leave.
+        first, second = await asyncio.gather(bound(60, one, other), bound(1000, other, one))
+        return first, second
+
+    assert asyncio.run(both()) == (Position(1, 60), Position(1, 1000))
+    assert required_here(known) == before
+
+
+def test_async_view_that_cannot_wait_for_a_replica_reads_from_the_primary(known: RoutingState) -> None:
+    known.required = {"blog": Position(1, 400)}
+
+    async def view() -> tuple[str, str]:
+        return reason(known)
+
+    assert asyncio.run(view()) == ("default", "catching up")
 
 
 def test_scope_may_be_entered_by_two_threads_at_once(seen: Seen) -> None:

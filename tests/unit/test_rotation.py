@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from routers import health
 from routers.health import DOWN, PRIMARY, REPLICA, UNKNOWN, UP, Health
 from routers.read_write_split import out_of_rotation
 
@@ -34,3 +35,8 @@ def test_replica_is_out_of_rotation_and_it_is_said_why(seen: dict[str, Any], wor
 @pytest.mark.parametrize("seen", [{}, {"state": UNKNOWN}, {"role": None}, {"timeline": None}, {"lag_seconds": 29.0}])
 def test_replica_of_which_nothing_bad_is_known_is_in_rotation(seen: dict[str, Any]) -> None:
     assert why(**seen) == ""
+
+
+def test_replica_is_not_read_before_a_prober_that_runs_has_seen_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.prober, "watches", {"shop_replica": health.Watch("shop_replica")})
+    assert why(state=UNKNOWN) == "nobody has looked at it lately"

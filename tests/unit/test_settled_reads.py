@@ -6,7 +6,7 @@ from contextvars import copy_context
 from functools import partial
 
 import pytest
-from django.db import OperationalError, connections, router
+from django.db import OperationalError, ProgrammingError, connections, router
 from pytest_django import Settings
 
 from apps.blog.models import Post, Tag
@@ -77,6 +77,11 @@ def test_write_goes_before_it_and_is_settled_in_its_place(known: RoutingState) -
 def test_failure_goes_before_it(known: RoutingState) -> None:
     noting.note_failure(connections[REPLICA], OperationalError("the connection is lost"))
     assert (router.db_for_read(Post), reason(known)) == (PRIMARY, "sticky")
+
+
+def test_mistake_of_ours_on_a_replica_says_nothing_about_it(known: RoutingState) -> None:
+    noting.note_failure(connections[REPLICA], ProgrammingError("no such column"))
+    assert (router.db_for_read(Post), known.failures) == (REPLICA, 0)
 
 
 def test_row_that_came_from_the_primary_has_what_hangs_on_it_read_there(known: RoutingState) -> None:

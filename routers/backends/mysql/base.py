@@ -6,8 +6,10 @@ In DATABASES: ENGINE is "routers.backends.mysql", TIMEOUT the seconds that a sta
 from typing import Any
 
 from django.db.backends.mysql import base
+from MySQLdb.cursors import Cursor
 
 from routers.backends.breaker import AsksBreaker
+from routers.backends.cursors import noting
 from routers.backends.mysql.validation import DatabaseValidation
 
 # The server shall be the first to end a statement, because its error says why; this side gives up a second later.
@@ -22,6 +24,7 @@ class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
         if self.timeout:
             limit = self.timeout + GRACE
             params = {"read_timeout": limit, "write_timeout": limit} | params
+        params["cursorclass"] = noting(params.get("cursorclass", Cursor), self.alias)
         return params
 
     def init_connection_state(self) -> None:

@@ -6,7 +6,6 @@ goes OPTIONS["pool"]: Django lets nobody else say of what class a connection is.
 
 import select
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,9 +14,8 @@ from psycopg import OperationalError
 from psycopg_pool import ConnectionPool, PoolClosed
 
 from routers.backends.breaker import AsksBreaker
+from routers.backends.cursors import noting
 from routers.backends.postgresql.deadline import DeadlineConnection
-from routers.guards import ask_guards
-from routers.noting import note_write
 
 # The server shall be the first to end a statement, because its error says why; this side gives up a second later.
 GRACE = 1
@@ -38,7 +36,7 @@ class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
             ours = f"-c statement_timeout={self.timeout}s -c lock_timeout={self.timeout * 500}ms"
             # The last one counts, so what the project's own options say wins.
             params["options"] = f"{ours} {params.get('options', '')}".rstrip()
-        params["cursor_factory"] = _noting(params["cursor_factory"], self.alias)
+        params["cursor_factory"] = noting(params["cursor_factory"], self.alias)
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
@@ -66,27 +64,6 @@ class DatabaseWrapper(AsksBreaker, base.DatabaseWrapper):
             connection.deadline = self.timeout + GRACE if self.timeout else None
         commit: bool = super()._configure_connection(connection)  # type: ignore[misc]  # not in the stubs
         return commit
-
-
-class NotesWrites:
-    """What a cursor can do that Django shows to no execute_wrapper, and that may write."""
-
-    alias: str
-
-    def callproc(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        ask_guards(self.alias, f"CALL {name}")
-        note_write(self.alias)
-        return super().callproc(name, *args, **kwargs)  # type: ignore[misc]
-
-    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
-        ask_guards(self.alias, statement)
-        note_write(self.alias)
-        return super().copy(statement, *args, **kwargs)  # type: ignore[misc]
-
-
-@cache
-def _noting(cursor: Any, alias: str) -> Any:
-    return type(cursor.__name__, (NotesWrites, cursor), {"alias": alias})
 
 
 def _has_ended(connection: Any) -> bool:

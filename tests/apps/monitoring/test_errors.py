@@ -104,6 +104,8 @@ def test_file_that_cannot_be_opened_is_an_outage(broken: str) -> None:
 
 def test_unknown_column_on_mysql_is_no_outage_but_a_lost_server_is() -> None:
     assert not is_outage(OperationalError(1054, "Unknown column 'x' in 'field list'"))
+    assert not is_outage(OperationalError(1969, "Query execution was interrupted (max_statement_time exceeded)"))
+    assert not is_outage(OperationalError(3024, "Query execution was interrupted, maximum statement execution time"))
     assert is_outage(OperationalError(2006, "Server has gone away"))
 
 
