@@ -10,7 +10,7 @@ import fcntl
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import reduce
 from itertools import groupby
@@ -184,8 +184,7 @@ class Lane:
         if not messages:
             return
         try:
-            with transaction.atomic(using=self.destination):
-                self._take_effect(messages)
+            self._commit(messages)
         except Exception as error:
             self._require_answer(error)
             if len(messages) > 1:
@@ -200,6 +199,25 @@ class Lane:
                 self._failed.append((messages[0], error))
         else:
             self._done += messages
+
+    def _commit(self, messages: list[Message]) -> None:
+        is_committed = False
+        try:
+            with self._undone_in_source():
+                with transaction.atomic(using=self.destination):
+                    self._take_effect(messages)
+                is_committed = True
+        except DatabaseError as error:
+            if not is_committed or is_outage(error):
+                raise
+            names = ", ".join(sorted({each.handler for each in messages}))
+            logger.warning("What %s did on %s is undone: a statement failed there.", names, self.source)
+
+    def _undone_in_source(self) -> AbstractContextManager[object]:
+        """A savepoint, because a statement that a handler fails to make there would abort the claim. Outside the
+        destination's transaction, so that it is undone also where that one fails to commit."""
+        has_claim = connections[self.source].in_atomic_block and self.source != self.destination
+        return transaction.atomic(using=self.source) if has_claim else nullcontext()
 
     def _take_effect(self, messages: list[Message]) -> None:
         receipts = Receipt.objects.using(self.destination)
@@ -266,23 +284,29 @@ class Relay:
                 heartbeat.touch()
 
     def drain(self) -> Drained:
-        """Deliver all that is due, and what is published on the way, on this thread."""
+        """Deliver all that is due, and what is published on the way, on this thread.
+
+        Raises a DatabaseError that is no outage when the other lanes have delivered.
+        """
         delivered = failed = 0
-        unavailable: list[Lane] = []
+        stopped: dict[Lane, Exception] = {}
         moved = True
         while moved:
             moved = False
             for lane in self.lanes:
-                if lane not in unavailable:
+                if lane not in stopped:
                     try:
                         outcome = lane.deliver()
                     except (Unavailable, DatabaseError) as error:
                         lane.note_trouble(error)
-                        unavailable.append(lane)
+                        stopped[lane] = error
                     else:
                         delivered, failed = delivered + outcome.delivered, failed + outcome.failed
                         moved = moved or any(outcome)
-        return Drained(delivered, failed, [str(lane) for lane in unavailable])
+        for cause in stopped.values():
+            if not is_outage(cause):
+                raise cause
+        return Drained(delivered, failed, [str(lane) for lane in stopped])
 
 
 def _turn(message: Message) -> Turn:

@@ -1,9 +1,10 @@
 """What is delivered, in which order, how often, and what becomes of what fails."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.test import override_settings
 
 from apps.cache.models import CacheEntry
@@ -267,3 +268,41 @@ def test_handler_that_breaks_the_transaction_takes_nothing_with_it(copy: Copying
     waiting = Message.objects.using(SOURCE).filter(done_at=None)
     assert [(message.handler, message.payload) for message in waiting] == [("breaking", 2)]
     assert copy.effects == [1, 2, 3]
+
+
+def ask_source_in_vain() -> None:
+    with connections[SOURCE].cursor() as cursor:
+        cursor.execute("SELECT nonsense FROM nowhere")
+
+
+@override_settings(OUTBOX_MAX_ATTEMPTS=2)
+def test_handler_that_fails_on_the_source_becomes_a_dead_letter_and_takes_nothing_with_it(copy: Copying) -> None:
+    def ask(payload: Any) -> None:
+        if payload == 2:
+            ask_source_in_vain()
+
+    handler(copy.topic, name="asking", destination=CacheEntry)(ask)
+    copy.publish(1, 2, 3)
+    for _ in range(2):
+        assert not drain().unavailable
+        let_time_pass(seconds=400)
+    dead = Message.objects.using(SOURCE).get(done_at=None)
+    assert (dead.handler, dead.payload, dead.state, dead.attempts) == ("asking", 2, "dead", 2)
+    assert "nowhere" in dead.error
+    assert copy.effects == [1, 2, 3]
+
+
+@override_settings(OUTBOX_MAX_ATTEMPTS=1)
+def test_handler_that_keeps_a_failure_on_the_source_to_itself_has_its_effect_once_and_is_done(copy: Copying) -> None:
+    def ask(payload: Any) -> None:
+        CacheEntry.objects.create(key=f"asking {payload}", value=1, expires_at="2036-01-02T03:04:05Z")
+        with suppress(DatabaseError):
+            ask_source_in_vain()
+
+    handler(copy.topic, name="asking", destination=CacheEntry)(ask)
+    copy.publish(1, 2)
+    copy.publish(3, key="k")
+    assert drain() == (6, 0, [])
+    assert CacheEntry.objects.filter(key__startswith="asking ").count() == 3
+    assert set(states().values()) == {"done"}
+    assert drain() == (0, 0, [])

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
@@ -195,6 +196,18 @@ def test_relay_that_runs_once_says_what_it_did(copy: Copying, capsys: pytest.Cap
     copy.publish(3)
     with pytest.raises(CommandError, match=r"Failed: 1. See manage.py outbox status."):
         call_command("relay_outbox", "--once", "--database", SOURCE)
+
+
+@everywhere
+def test_relay_that_runs_once_delivers_what_it_can_and_says_what_is_wrong_with_a_database_that_answers(
+    copy: Copying,
+) -> None:
+    copy.publish(1)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("ALTER TABLE outbox_message RENAME TO elsewhere")
+    with pytest.raises(CommandError, match=r"because of default: .*outbox_message"):
+        call_command("relay_outbox", "--once", "--database", "default", "--database", SOURCE)
+    assert states() == {1: "done"}
 
 
 def test_relay_refuses_a_database_that_sends_nothing() -> None:

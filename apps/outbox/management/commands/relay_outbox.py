@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from apps.outbox.publishing import sources
 from apps.outbox.relay import Relay
 from apps.outbox.selectors import RELAY
+from routers.errors import alias_of
 
 
 class Command(BaseCommand):
@@ -43,7 +45,13 @@ class Command(BaseCommand):
         relay.run(heartbeat=options["heartbeat"])
 
     def _drain(self, relay: Relay) -> None:
-        delivered, failed, unavailable = relay.drain()
+        try:
+            delivered, failed, unavailable = relay.drain()
+        except DatabaseError as error:
+            where = alias_of(error) or "a database"
+            raise CommandError(
+                f"Not all was delivered, because of {where}: {str(error).strip()}. Mend that, and run it again."
+            ) from error
         self.stdout.write(f"{delivered} delivered")
         if unavailable:
             raise CommandError(f"A database did not answer on the way from {', '.join(unavailable)}.")
