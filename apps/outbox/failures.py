@@ -15,7 +15,12 @@ def describe(error: Exception, payload: Any) -> str:
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)
     # Not before, or the first line of a value would no longer be recognised.
     first = next(iter(text.splitlines()), "")
-    return f"{type(error).__name__}: {first}"[:LENGTH]
+    return _storable(f"{type(error).__name__}: {first}")[:LENGTH]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL, and no encoding half a surrogate pair, which stands for a byte that was no text."""
+    return text.replace("\0", r"\0").encode(errors="backslashreplace").decode()
 
 
 def _values(payload: Any) -> Iterator[str]:

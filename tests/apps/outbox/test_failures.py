@@ -3,6 +3,7 @@
 import pytest
 
 from apps.outbox.failures import describe
+from tests.apps.outbox.conftest import DESTINATION, SOURCE, Copying, drain, states
 
 
 @pytest.mark.parametrize(
@@ -17,3 +18,16 @@ from apps.outbox.failures import describe
 )
 def test_value_of_several_lines_is_masked_before_all_but_the_first_line_is_dropped(text: str, kept: str) -> None:
     assert describe(ValueError(text), {"bio": "line one\nline two"}) == kept
+
+
+def test_what_no_database_stores_is_written_with_backslashes() -> None:
+    assert describe(ValueError("a NUL \0, caf\udce9 and Zoë"), {}) == r"ValueError: a NUL \0, caf\udce9 and Zoë"
+
+
+@pytest.mark.django_db(databases=[SOURCE, DESTINATION])
+@pytest.mark.parametrize("text", ["a NUL \0", "half a pair \udce9"], ids=["NUL", "surrogate"])
+def test_message_fails_alone_whatever_the_error_says(copy: Copying, text: str) -> None:
+    copy.failing["bad"] = ValueError(text)
+    copy.publish(1, "bad", 2)
+    assert drain() == (2, 1, [])
+    assert states() == {1: "done", "bad": "failing", 2: "done"}
