@@ -132,7 +132,9 @@ class Found:
     @property
     def left(self) -> int:
         """How many are broken or stuck, and not mended."""
-        return sum(self.counts[kind] for kind in (*BROKEN, "stuck")) - self.mended
+        broken = sum(self.counts[kind] for kind in BROKEN)
+        # What has come since it was counted may have been mended, too.
+        return max(broken - self.mended, 0) + self.counts["stuck"]
 
 
 def relations() -> list[Relation]:

@@ -289,6 +289,20 @@ def test_child_that_is_written_with_its_parent_while_one_looks_is_no_orphan() ->
         assert look(ACTIVITY) == {}
 
 
+def test_orphan_that_arrives_while_one_mends_makes_up_for_nothing_that_is_left() -> None:
+    user, _ = person("ada"), person("bob")
+    leave_traces(user)
+    vanish(user)
+    (relation,) = [each for each in relations() if str(each) == ACTIVITY]
+    work = Reconciliation(relation, fix=True)
+    # Parents, messages, and now whether there are any parents; the orphans were counted before.
+    with just_before("users_db", 3, lambda: UserActivity.objects.create(user_id=user.pk, page_viewed="/")):
+        list(work.run())
+    assert (work.found.counts["orphans"], work.found.mended, work.found.left) == (3, 4, 0)
+    work.found.note("stuck", user.pk)
+    assert work.found.left == 1
+
+
 def change(user: User) -> None:
     services.update_profile(user=user, first_name="A", last_name="", bio="new", email=user.email)
 
