@@ -1,5 +1,8 @@
 """What is kept of an exception."""
 
+import json
+import re
+
 import pytest
 
 from apps.outbox.failures import describe
@@ -18,6 +21,23 @@ from tests.apps.outbox.conftest import DESTINATION, SOURCE, Copying, drain, stat
 )
 def test_value_of_several_lines_is_masked_before_all_but_the_first_line_is_dropped(text: str, kept: str) -> None:
     assert describe(ValueError(text), {"bio": "line one\nline two"}) == kept
+
+
+VALUE = 'Zoë\'s "pen"\n\\ two'
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [VALUE, repr(VALUE), json.dumps(VALUE), json.dumps(VALUE, ensure_ascii=False), VALUE.upper(), repr(VALUE).lower()],
+    ids=["as it is", "Python", "JSON", "JSON in UTF-8", "in capitals", "Python in small letters"],
+)
+def test_value_is_masked_however_it_is_quoted(quoted: str) -> None:
+    kept = describe(ValueError(f"bad name: {quoted}!"), {"name": VALUE})
+    assert re.fullmatch(r"""ValueError: bad name: ['"]?…['"]?!""", kept)
+
+
+def test_what_only_resembles_a_value_is_kept() -> None:
+    assert describe(ValueError("adage, Ada"), {"name": "ada"}) == "ValueError: adage, …"
 
 
 def test_what_no_database_stores_is_written_with_backslashes() -> None:
