@@ -18,11 +18,11 @@ from typing import Any
 
 from django.apps import apps
 from django.db import connections, router
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 
 from apps.outbox.models import Message, Tombstone
 from apps.outbox.publishing import publish
-from apps.outbox.registry import declare_topic, handler, handlers, handlers_of
+from apps.outbox.registry import declare_topic, handler, handlers, handlers_of, outboxes
 from routers.relations import KEEP, CrossDatabaseForeignKey, carry_out, chunks
 from routers.signals import referenced_row_deleted
 
@@ -100,21 +100,36 @@ def label_of(model: type[Model]) -> str:
 def progress(model: type[Model], pk: Any, *, since: datetime, using: str) -> dict[str, str]:
     """How far what was published of this row on `using` has come since its deletion, by the alias that it goes to.
 
-    One of STATES, the worst of the alias's handlers. "done" says that nothing more is to come.
+    One of STATES, the worst of the alias's handlers. "done" says that nothing more is to come. While something waits
+    for a handler that this code does not have, nobody knows where that would go, so no alias is done.
     """
-    # As two of the table's indexes have it: there is none that finds a key among all that is done.
-    recent = Q(done_at=None, handler__in=list(handlers)) | Q(done_at__gte=since)
     by_handler: dict[str, str] = {}
-    for message in Message.objects.using(using).filter(recent, key=key_of(model, pk)).order_by("pk"):
+    for message in _published(key_of(model, pk), since=since, using=using):
         before = by_handler.get(message.handler, "done")
         # What waits may do so because of what failed before it.
         waits_for_it = not message.done_at and before in ("failing", "dead")
         by_handler[message.handler] = before if waits_for_it else message.state
-    by_alias: dict[str, str] = {}
+    strangers = [state for name, state in by_handler.items() if name not in handlers]
+    by_alias = dict.fromkeys(outboxes(), "waiting") if set(strangers) - {"done", "discarded"} else {}
     for name in by_handler.keys() & handlers.keys():
         alias = handlers[name].alias
         by_alias[alias] = max(by_alias.get(alias, "done"), by_handler[name], key=STATES.index)
     return by_alias
+
+
+def _published(key: str, *, since: datetime, using: str) -> QuerySet[Message]:
+    # As two of the table's indexes have it: there is none that finds a key among all that is done.
+    recent = Q(done_at=None, handler__in=list(_unfinished(using))) | Q(done_at__gte=since)
+    return Message.objects.using(using).filter(recent, key=key).order_by("pk")
+
+
+def _unfinished(using: str) -> Iterator[str]:
+    """The handlers for which something waits, with one look into the index for each, however much it is."""
+    names = Message.objects.using(using).filter(done_at=None).order_by("handler").values_list("handler", flat=True)
+    left = names
+    while found := list(left[:1]):
+        yield from found
+        left = names.filter(handler__gt=found[0])
 
 
 def _fields_with_policy() -> Iterator[CrossDatabaseForeignKey]:

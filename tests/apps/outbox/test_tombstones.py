@@ -1,5 +1,6 @@
 """Rows that point at a deleted one, by the policies of the demo's fields: KEEP, CASCADE and SET_NULL."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -234,3 +235,39 @@ def test_progress_minds_what_came_before_under_the_key(
 
 def test_progress_of_a_row_of_which_nothing_was_published_is_empty() -> None:
     assert state_of(404) == {}
+
+
+@pytest.mark.parametrize("fields", [{}, {"attempts": 1}, {"dead_at": NOW}], ids=["waiting", "failing", "dead"])
+def test_nothing_is_done_while_a_handler_that_is_in_no_code_has_not_done_its_part(
+    gone: int, fields: dict[str, Any]
+) -> None:
+    set_fields(EVENT, done_at=NOW)
+    set_fields(ACTIVITY, done_at=NOW)
+    set_fields(PROFILE, **fields)
+    handlers.pop(PROFILE)
+    assert state_of(gone) == dict.fromkeys(["default", "users_db", "analytics_db", "cache_db"], "waiting")
+    set_fields(PROFILE, done_at=NOW)
+    assert state_of(gone) == {"analytics_db": "done"}
+
+
+def test_what_waits_for_a_handler_that_is_in_no_code_hides_no_failure(gone: int) -> None:
+    set_fields(EVENT, dead_at=NOW)
+    handlers.pop(PROFILE)
+    assert state_of(gone)["analytics_db"] == "dead"
+
+
+def test_what_waits_of_somebody_else_for_a_handler_that_is_in_no_code_does_not_count(gone: int) -> None:
+    UserFactory.create().delete()
+    Message.objects.using("users_db").filter(key=key_of(User, gone)).update(done_at=NOW)
+    handlers.pop(PROFILE)
+    assert state_of(gone) == {"analytics_db": "done"}
+
+
+def test_progress_takes_one_look_for_each_handler_however_much_waits(
+    gone: int, django_assert_num_queries: Callable[..., Any]
+) -> None:
+    User.objects.bulk_create(UserFactory.build_batch(20))
+    User.objects.all().delete()
+    # Three handlers, that there is no fourth, and the messages.
+    with django_assert_num_queries(5, using="users_db"):
+        state_of(gone)

@@ -96,6 +96,15 @@ def test_page_reloads_itself_until_nothing_waits(user: User) -> None:
     assert "reloads itself" not in response.content.decode()
 
 
+def test_page_waits_for_a_handler_that_was_renamed(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_id = delete(user)
+    set_all(ON_CACHE, done_at=NOW)
+    monkeypatch.delitem(handlers, ON_DEFAULT)
+    response = page_of(user_id)
+    assert set(states(response).values()) == {"waiting", "kept"}
+    assert "Refresh" in response.headers
+
+
 def test_messages_of_somebody_else_do_not_count(user: User) -> None:
     user_id = delete(user)
     set_all(ON_CACHE, done_at=NOW)
