@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -21,6 +21,8 @@ _MYSQL_FAULTS = {1054, 1267, 1305, 1366, 1969, 3024}
 _POSTGRESQL_OUTAGES = ("08", "53", "57P0", "55P03")
 # … and on a standby, a conflict of locks or rows, and one of buffers.
 _RECOVERY_CONFLICTS = ("40001", "40P01")
+_POSTGRESQL_FULL = "53100"
+_MYSQL_FULL = {1021, 1114}  # the disk, and what a table or its tablespace may take of it
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -35,6 +37,11 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def is_outage(error: BaseException | None) -> bool:
     """Whether a database that did not answer or would not serve is behind the exception, rather than our code."""
     return any(_is_broken_file(each) or _did_not_serve(each) for each in chain(error))
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a server has no room left for what is written, although it may answer whoever reads."""
+    return sqlstate_of(error) == _POSTGRESQL_FULL or any(_has_no_room(each) for each in chain(error))
 
 
 def sqlstate_of(error: BaseException | None) -> str | None:
@@ -75,6 +82,12 @@ def alias_of(error: BaseException | None) -> str | None:
 
 def _is_broken_file(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", None) in _SQLITE_OUTAGES
+
+
+def _has_no_room(error: BaseException) -> bool:
+    if (code := getattr(error, "sqlite_errorcode", None)) is not None:
+        return bool(code & 0xFF == sqlite3.SQLITE_FULL)
+    return isinstance(error, DatabaseError) and bool(error.args) and error.args[0] in _MYSQL_FULL
 
 
 def _did_not_serve(error: BaseException) -> bool:

@@ -28,7 +28,7 @@ from apps.outbox.failures import describe
 from apps.outbox.models import Message, Receipt
 from apps.outbox.publishing import sources
 from apps.outbox.registry import handlers, handlers_on
-from routers.errors import alias_of, is_outage
+from routers.errors import alias_of, is_full, is_outage
 from routers.health import is_down, prober
 from routers.sqlite import file_of
 from routers.transactions import crossing_databases
@@ -231,7 +231,7 @@ class Lane:
 
     def _require_answer(self, error: Exception) -> None:
         """Raises Unavailable where a database is to blame, and not a message."""
-        if is_outage(error) and not _answers(alias_of(error) or self.destination):
+        if is_outage(error) and (is_full(error) or not _answers(alias_of(error) or self.destination)):
             raise Unavailable(f"No message could be taken from {self}.") from error
 
     def _mark(self) -> None:
@@ -253,7 +253,8 @@ class Lane:
             logger.error("Messages do not go from %s.", self, exc_info=error)
         elif not self._in_trouble:
             cause = error.__cause__ or error
-            logger.warning("Messages wait on the way from %s (%s).", self, type(cause).__name__)
+            what = f"no room left on {alias_of(error)}" if is_full(error) else type(cause).__name__
+            logger.warning("Messages wait on the way from %s (%s).", self, what)
         self._in_trouble = True
 
 

@@ -15,7 +15,8 @@ from django.utils.functional import SimpleLazyObject
 
 from apps.monitoring.logging import AliasFilter
 from routers.central import DatabaseRouter
-from routers.errors import alias_of, is_outage
+from routers.errors import alias_of, is_full, is_outage
+from tests.apps.outbox.conftest import full
 
 pytestmark = pytest.mark.usefixtures("own_urls")
 
@@ -128,6 +129,34 @@ def test_postgresql_says_by_its_code_whether_it_is_out(state: str, outage: bool)
     error = OperationalError("…")
     error.__cause__ = psycopg.errors.lookup(state)("…")
     assert is_outage(error) is outage
+
+
+@pytest.mark.sqlite("cache_db")
+@pytest.mark.django_db(databases=["cache_db"])
+def test_sqlite_file_without_room_is_full_and_says_so_behind_other_exceptions() -> None:
+    with full("cache_db"):
+        error = caught("cache_db", "CREATE TABLE big AS SELECT zeroblob(1000000)")
+    outer = RuntimeError("later")
+    outer.__cause__ = error
+    assert is_full(error)
+    assert is_full(outer)
+
+
+@pytest.mark.parametrize(("state", "is_so"), [("53100", True), ("53200", False), ("57P03", False)])
+def test_postgresql_says_by_its_code_whether_it_is_full(state: str, is_so: bool) -> None:
+    error = OperationalError("…")
+    error.__cause__ = psycopg.errors.lookup(state)("…")
+    assert is_full(error) is is_so
+
+
+@pytest.mark.parametrize(("code", "is_so"), [(1021, True), (1114, True), (1040, False), (2006, False)])
+def test_mysql_says_by_its_number_whether_it_is_full(code: int, is_so: bool) -> None:
+    assert is_full(OperationalError(code, "…")) is is_so
+
+
+@pytest.mark.parametrize("error", [None, ValueError(1021), OperationalError("…"), OperationalError()])
+def test_other_errors_say_of_nothing_that_it_is_full(error: Exception | None) -> None:
+    assert not is_full(error)
 
 
 def test_postgresql_that_gives_no_code_is_out() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 
 from apps.cache.models import CacheEntry
@@ -101,3 +102,17 @@ def refusing(alias: str) -> Iterator[None]:
 
     with connections[alias].execute_wrapper(refuse):
         yield
+
+
+@contextmanager
+def full(alias: str) -> Iterator[None]:
+    """A SQLite file that may not grow: there is room in it for next to nothing, and everything can be read."""
+    with connections[alias].cursor() as cursor:
+        before, pages = (_pragma(cursor, name) for name in ("max_page_count", "page_count"))
+        _pragma(cursor, f"max_page_count = {pages}")
+        yield
+        _pragma(cursor, f"max_page_count = {before}")
+
+
+def _pragma(cursor: CursorWrapper, name: str) -> int:
+    return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])

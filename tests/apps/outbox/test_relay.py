@@ -13,7 +13,17 @@ from apps.outbox.models import Message, Receipt
 from apps.outbox.publishing import publish
 from apps.outbox.registry import declare_topic, handler
 from apps.outbox.relay import BATCH, WINDOW, Lane, Unavailable
-from tests.apps.outbox.conftest import DESTINATION, SOURCE, Copying, Subscribe, drain, let_time_pass, refusing, states
+from tests.apps.outbox.conftest import (
+    DESTINATION,
+    SOURCE,
+    Copying,
+    Subscribe,
+    drain,
+    full,
+    let_time_pass,
+    refusing,
+    states,
+)
 
 pytestmark = pytest.mark.django_db(databases=[SOURCE, DESTINATION])
 
@@ -180,6 +190,34 @@ def test_outage_is_no_attempt_and_nothing_is_marked(copy: Copying) -> None:
         assert drain() == (0, 0, ["users_db to cache_db"])
     assert states() == {1: "waiting", 2: "waiting"}
     assert copy.effects == []
+
+
+@pytest.mark.sqlite(DESTINATION)
+@override_settings(OUTBOX_MAX_ATTEMPTS=1)
+def test_destination_that_is_full_is_out_although_it_can_be_read(
+    copy: Copying, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy.publish("x" * 1_000_000, 2)
+    with full(DESTINATION):
+        assert drain() == (0, 0, ["users_db to cache_db"])
+    assert [record.message for record in caplog.records] == [
+        "Messages wait on the way from users_db to cache_db (no room left on cache_db)."
+    ]
+    assert set(states().values()) == {"waiting"}
+    assert drain().delivered == 2
+
+
+@pytest.mark.sqlite(SOURCE)
+def test_source_that_is_full_is_out_although_it_can_be_read(copy: Copying) -> None:
+    def fill(payload: Any) -> None:
+        with connections[SOURCE].cursor() as cursor:
+            cursor.execute("CREATE TABLE big AS SELECT zeroblob(1000000)")
+
+    handler(copy.topic, name="filling", destination=CacheEntry)(fill)
+    copy.publish(1)
+    with full(SOURCE):
+        assert drain() == (0, 0, ["users_db to cache_db"])
+    assert set(states().values()) == {"waiting"}
 
 
 def test_message_that_a_database_refuses_alone_and_twice_although_it_is_there_counts_as_failing(copy: Copying) -> None:

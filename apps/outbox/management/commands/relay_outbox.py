@@ -54,6 +54,8 @@ class Command(BaseCommand):
             ) from error
         self.stdout.write(f"{delivered} delivered")
         if unavailable:
-            raise CommandError(f"A database did not answer on the way from {', '.join(unavailable)}.")
+            raise CommandError(
+                f"A database did not answer, or has no room left, on the way from {', '.join(unavailable)}."
+            )
         if failed:
             raise CommandError(f"Failed: {failed}. See manage.py outbox status.")
