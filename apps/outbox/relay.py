@@ -38,6 +38,8 @@ BATCH, WINDOW = 100, 500
 # Seconds.
 LONGEST_DELAY = 300
 PAUSE_IN_TROUBLE = 1.0
+# For a message whose handler asks a third database that does not serve.
+PAUSE_FOR_THIRD = 5.0
 HEARTBEAT = 1.0
 # A lane that has not come round for so long is stuck, or its thread is dead.
 LONGEST_BATCH = 60.0
@@ -54,8 +56,11 @@ class Unavailable(Exception):
 
 
 class Outcome(NamedTuple):
+    """How many messages were delivered and how many failed, and the ids of those that wait for a third database."""
+
     delivered: int = 0
     failed: int = 0
+    waiting: frozenset[int] = frozenset()
 
 
 class Drained(NamedTuple):
@@ -72,6 +77,8 @@ class Lane:
     def __init__(self, source: str, destination: str) -> None:
         self.source, self.destination = source, destination
         self._in_trouble = False
+        # Handlers, and what they wait for, of which the log has it already.
+        self._noted: set[tuple[str, str]] = set()
         self._came_round = time.monotonic()
 
     def __str__(self) -> str:
@@ -81,11 +88,13 @@ class Lane:
         """One batch of what is due. Raises Unavailable, and then nothing counts as tried."""
         self._done: list[Message] = []
         self._failed: list[tuple[Message, Exception]] = []
+        self._waiting: list[tuple[Message, str]] = []
         with self._claimed() as messages, crossing_databases(reason=REASON):
             if messages:
                 self._try(messages)
                 self._mark()
-        return Outcome(len(self._done), len(self._failed))
+        self._note_waiting()
+        return Outcome(len(self._done), len(self._failed), frozenset(message.pk for message, _ in self._waiting))
 
     def step(self) -> float:
         """One batch, whatever happens; returns for how many seconds to wait before the next one."""
@@ -106,8 +115,9 @@ class Lane:
         try:
             while not stopping.is_set():
                 pause = self.step()
-                for alias in {self.source, self.destination}:
-                    connections[alias].close_if_unusable_or_obsolete()
+                # A handler may have opened more than ours.
+                for connection in connections.all(initialized_only=True):
+                    connection.close_if_unusable_or_obsolete()
                 self._came_round = time.monotonic()
                 stopping.wait(pause)
         finally:
@@ -147,7 +157,8 @@ class Lane:
         is_due, names = Q(due_at=None) | Q(due_at__lte=timezone.now()), list(handlers_on(self.destination))
         due = Message.objects.using(self.source).filter(is_due, done_at=None, dead_at=None, handler__in=names)
         before = Message.objects.filter(handler=OuterRef("handler"), key=OuterRef("key"), pk__lt=OuterRef("pk"))
-        in_the_way = before.filter(~is_due | Q(dead_at__isnull=False), done_at=None, attempts__gt=0).exclude(key="")
+        held = before.filter(done_at=None, due_at__isnull=False).exclude(key="")
+        in_the_way = held.filter(~is_due | Q(dead_at__isnull=False))
         unseen = due.filter(~Exists(in_the_way)).order_by("pk")
         while oldest := list(unseen.values_list("pk", "handler", "key")[:WINDOW]):
             turns: dict[Turn, list[int]] = {}
@@ -166,11 +177,12 @@ class Lane:
         return []
 
     def _try(self, messages: list[Message]) -> None:
-        """Those that have failed, or are refused now, come last and each alone: what it is that they do to a database,
-        no other message has to wait for it."""
+        """Those that have failed or waited, or are refused now, come last and each alone: what it is that they do to a
+        database, no other message has to wait for it."""
         self._held: set[Turn] = set()
         self._refused: list[Message] = []
-        troubled = {_turn(each) for each in messages if each.attempts}
+        self._silent: set[str] = set()
+        troubled = {_turn(each) for each in messages if each.attempts or each.due_at}
         self._apply([each for each in messages if _turn(each) not in troubled])
         first = {_turn(each): each for each in reversed(messages) if _turn(each) in troubled}
         first |= {_turn(each): each for each in self._refused}
@@ -186,14 +198,16 @@ class Lane:
         try:
             self._commit(messages)
         except Exception as error:
-            self._require_answer(error)
+            blamed = self._blamed(error)
             if len(messages) > 1:
                 middle = len(messages) // 2
                 self._apply(messages[:middle])
                 self._apply(messages[middle:])
                 return
             self._held.add(_turn(messages[0]))
-            if is_outage(error) and not last:
+            if blamed:
+                self._waiting.append((messages[0], blamed))
+            elif is_outage(error) and not last:
                 self._refused += messages
             else:
                 self._failed.append((messages[0], error))
@@ -229,15 +243,23 @@ class Lane:
         for name, group in groupby(new, key=attrgetter("handler")):
             handlers[name].call([message.payload for message in group])
 
-    def _require_answer(self, error: Exception) -> None:
-        """Raises Unavailable where a database is to blame, and not a message."""
-        if is_outage(error) and (is_full(error) or not _answers(alias_of(error) or self.destination)):
+    def _blamed(self, error: Exception) -> str | None:
+        """The third database that does not serve, so that no message is to blame; None where one is. Raises
+        Unavailable where it is one of the lane's own."""
+        alias = alias_of(error) or self.destination
+        if not is_outage(error) or not (alias in self._silent or is_full(error) or not _answers(alias)):
+            return None
+        if alias in (self.source, self.destination):
             raise Unavailable(f"No message could be taken from {self}.") from error
+        self._silent.add(alias)
+        return alias
 
     def _mark(self) -> None:
         now, rows = timezone.now(), Message.objects.using(self.source)
         with transaction.atomic(using=self.source, savepoint=False):
             rows.filter(pk__in=[message.pk for message in self._done]).update(done_at=now, error="")
+            waiting = rows.filter(pk__in=[message.pk for message, _ in self._waiting])
+            waiting.update(due_at=now + timedelta(seconds=PAUSE_FOR_THIRD))
             for message, error in self._failed:
                 attempts, text = message.attempts + 1, describe(error, message.payload)
                 dead = attempts >= settings.OUTBOX_MAX_ATTEMPTS
@@ -247,6 +269,13 @@ class Lane:
                 )
                 then = "is given up" if dead else "is tried again"
                 logger.warning("%s %s after failure %d: %s", message, then, attempts, text)
+
+    def _note_waiting(self) -> None:
+        waiting = {(message.handler, alias) for message, alias in self._waiting}
+        for name, alias in sorted(waiting - self._noted):
+            logger.warning("Messages for %s wait on the way from %s: %s does not serve.", name, self, alias)
+        gone_on = {message.handler for message in self._done if message.due_at}
+        self._noted = {each for each in self._noted if each[0] not in gone_on} | waiting
 
     def note_trouble(self, error: Exception) -> None:
         if not is_outage(error):
@@ -291,23 +320,31 @@ class Relay:
         """
         delivered = failed = 0
         stopped: dict[Lane, Exception] = {}
+        waiting: dict[Lane, frozenset[int]] = {}
         moved = True
         while moved:
             moved = False
             for lane in self.lanes:
-                if lane not in stopped:
-                    try:
-                        outcome = lane.deliver()
-                    except (Unavailable, DatabaseError) as error:
-                        lane.note_trouble(error)
-                        stopped[lane] = error
-                    else:
-                        delivered, failed = delivered + outcome.delivered, failed + outcome.failed
-                        moved = moved or any(outcome)
+                outcome = _deliver(lane, stopped)
+                delivered, failed = delivered + outcome.delivered, failed + outcome.failed
+                before = waiting.get(lane, frozenset())
+                # What waits again moves nothing, however slow it is.
+                moved = moved or any(outcome[:2]) or not outcome.waiting <= before
+                waiting[lane] = before | outcome.waiting
         for cause in stopped.values():
             if not is_outage(cause):
                 raise cause
-        return Drained(delivered, failed, [str(lane) for lane in stopped])
+        return Drained(delivered, failed, [str(lane) for lane in self.lanes if lane in stopped or waiting[lane]])
+
+
+def _deliver(lane: Lane, stopped: dict[Lane, Exception]) -> Outcome:
+    """Nothing where the lane is in trouble, which is noted."""
+    try:
+        return Outcome() if lane in stopped else lane.deliver()
+    except (Unavailable, DatabaseError) as error:
+        lane.note_trouble(error)
+        stopped[lane] = error
+        return Outcome()
 
 
 def _turn(message: Message) -> Turn:

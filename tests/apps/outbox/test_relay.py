@@ -223,7 +223,7 @@ def test_source_that_is_full_is_out_although_it_can_be_read(copy: Copying) -> No
 def test_message_that_a_database_refuses_alone_and_twice_although_it_is_there_counts_as_failing(copy: Copying) -> None:
     copy.failing[1] = OperationalError("the connection is lost")
     copy.publish(*range(4))
-    assert Lane(SOURCE, DESTINATION).deliver() == (3, 1)
+    assert Lane(SOURCE, DESTINATION).deliver() == (3, 1, frozenset())
     assert states() == {0: "done", 1: "failing", 2: "done", 3: "done"}
     assert copy.seen[-1] == 1
 
