@@ -39,10 +39,11 @@ class WrittenOnSafeRequest(Exception):
 def refuse_writes(execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
     """An execute_wrapper that lets only reads through. Raises ReadOnlyDatabase."""
     if not is_read(sql):
-        alias = context["connection"].alias
+        sent = _sent(context["connection"].alias, sql)
         raise ReadOnlyDatabase(
-            f"A statement that writes was sent to {alias}, which is declared read only in CLUSTERS, because its schema "
-            f"and its rows belong to another system: {str(sql).split(maxsplit=1)[:1]}"
+            f"{sent}, but the database is declared read only in CLUSTERS, because its schema and its rows belong to "
+            "another system. Change them there. A SELECT passes if it locks no rows, brings no second statement, and "
+            "has no backslash and no comment that engines read differently: send texts as parameters."
         )
     return execute(sql, params, many, context)
 

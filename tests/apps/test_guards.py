@@ -44,6 +44,13 @@ def write() -> None:
     services.purge(expired=True)
 
 
+def test_union_is_a_read_on_get_beside_a_transaction_elsewhere_and_pins_nothing() -> None:
+    names = User.objects.using("users_db").values_list("username")
+    with routing_state(is_request=True, is_safe=True) as known, atomic_for(CacheEntry):
+        assert list(names.union(names.order_by(), all=True)) == []
+    assert known.written == set()
+
+
 def test_page_that_writes_on_get_is_refused_and_on_post_not() -> None:
     with pytest.raises(WrittenOnSafeRequest, match=r"sent to cache_db at .*apps/cache/services.py:"):
         requested("GET", write)

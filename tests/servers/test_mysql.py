@@ -53,6 +53,19 @@ for sort in ("number", "-number", "created", "-created", "orders", "-orders", "t
     assert python(mysql_site, code) == python(sqlite_site, load + code)
 
 
+def test_unions_and_columns_with_the_names_of_verbs_are_read(mysql_site: Site) -> None:
+    code = """
+from django.db import connections
+from apps.legacy.models import LegacyCustomer
+customers = LegacyCustomer.objects.values_list("city")
+union = list(customers.union(customers.order_by(), all=True))
+with connections["legacy_db"].cursor() as cursor:
+    cursor.execute("/* told first */ SELECT `t`.`update` FROM (SELECT 7 AS `update`) `t`")
+    answer = [len(union), cursor.fetchone()[0]]
+"""
+    assert python(mysql_site, code) == [640, 7]
+
+
 def test_every_write_is_refused_before_it_reaches_the_server(mysql_site: Site) -> None:
     code = """
 from django.db import connections

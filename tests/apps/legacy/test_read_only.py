@@ -90,8 +90,18 @@ def test_write_is_refused_with_the_reason_and_changes_nothing(old: OldSystem, wa
     assert old.execute("SELECT ord_no, customer_id FROM ord_hdr") == [(1, 1)]
 
 
+def test_refusal_says_what_was_sent_from_where_and_what_passes(old: OldSystem) -> None:
+    with pytest.raises(ReadOnlyDatabase) as caught:
+        cursor("DELETE FROM customers")
+    message = str(caught.value)
+    assert message.startswith(f"DELETE FROM customers was sent to legacy_db at {__file__}:")
+    assert "Change them there." in message
+
+
 def test_reads_of_every_kind_still_work(old: OldSystem) -> None:
     old.customer(1, "Ann")
     assert everybody.using(ALIAS).filter(customer_name="Ann").exists()
     assert [customer.pk for customer in everybody.raw("SELECT * FROM customers")] == [1]
     assert everybody.all().explain()
+    assert [customer.pk for customer in everybody.order_by().union(everybody.order_by())] == [1]
+    cursor('/* told first */ SELECT 1 AS "update"')
