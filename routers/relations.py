@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ValidationError
-from django.db import NotSupportedError, connections, router
+from django.db import NotSupportedError, connections, router, transaction
 from django.db.models import DO_NOTHING, ForeignKey, Model, OneToOneField, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.fields.related_descriptors import (
@@ -67,8 +67,9 @@ def carry_out(
     """Do what the field's policy says to the rows that point at these deleted ones. Returns how many rows changed.
 
     `using` is the alias of the field's own rows, else the router says. Deletes through the ORM, so that signals are
-    sent and cascades followed. Each batch is a transaction of its own, unless the caller has opened one. To do it
-    twice does no harm.
+    sent and cascades followed; where the engine has row locks, that takes the right to UPDATE as well. A row that
+    somebody points elsewhere meanwhile stays. Each batch is a transaction of its own, unless the caller has opened one.
+    To do it twice does no harm.
     """
     if field.policy == KEEP:
         return 0
@@ -76,15 +77,21 @@ def carry_out(
     rows = field.model._base_manager.using(alias)
     changed = 0
     for chunk in chunks(keys, alias):
-        left = pointing = rows.filter(**{f"{field.name}__in": chunk}).order_by("pk").values_list("pk", flat=True)
-        while batch := list(left[:batch_size]):
-            if field.policy == CASCADE:
-                rows.filter(pk__in=batch).delete()
-            else:
-                rows.filter(pk__in=batch).update(**{field.attname: None})
-            changed += len(batch)
+        left = pointing = rows.filter(**{f"{field.name}__in": chunk}).order_by("pk")
+        while batch := list(left.values_list("pk", flat=True)[:batch_size]):
+            # By the condition again, and not by these keys: some of them may point elsewhere by now.
+            still = pointing.filter(pk__gte=batch[0], pk__lte=batch[-1])
+            changed += _delete(still) if field.policy == CASCADE else still.update(**{field.attname: None})
             left = pointing.filter(pk__gt=batch[-1])
     return changed
+
+
+def _delete(rows: "QuerySet[Any]") -> int:
+    """Delete these rows, of which Django makes a list first, and keep others from changing them in between."""
+    with transaction.atomic(using=rows.db):
+        locked = list(rows.select_for_update().values_list("pk", flat=True))
+        _, deleted = rows.model._base_manager.using(rows.db).filter(pk__in=locked).delete()
+    return int(deleted.get(rows.model._meta.label, 0))
 
 
 def _prefetch(

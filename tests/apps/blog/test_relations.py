@@ -1,8 +1,10 @@
 """The blog's relations to users_db, each property on the project's own databases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import django
@@ -13,6 +15,7 @@ from django.core.management import call_command
 from django.core.serializers import deserialize, serialize
 from django.db import connections, models, router, transaction
 from django.db.models import Prefetch
+from django.db.models.signals import post_delete
 from django.forms import modelform_factory
 from django.template import Context, Template
 
@@ -396,6 +399,83 @@ def test_policy_set_null_keeps_the_rows_and_forgets_whose_they_were() -> None:
         AnalyticsEvent.objects.create(user_id=user_id)
     assert carry_out(field(AnalyticsEvent, "user"), [GONE, GONE + 1], using="analytics_db", batch_size=2) == 3
     assert sorted(AnalyticsEvent.objects.values_list("user", flat=True), key=str) == [1, None, None, None]
+
+
+@contextmanager
+def once(act: Callable[[], Any], *, after: str = "", before: str = "") -> Iterator[None]:
+    """Another process, that acts right after, or before, the first statement on analytics_db that begins like this."""
+    left = [act]
+
+    def step_in(execute: Any, sql: str, *args: Any) -> Any:
+        meant = bool(left) and sql.startswith(after or before)
+        if meant and before:
+            left.pop()()
+        result = execute(sql, *args)
+        if meant and after:
+            left.pop()()
+        return result
+
+    with connections["analytics_db"].execute_wrapper(step_in):
+        yield
+    assert not left
+
+
+def point_the_last_elsewhere(model: Any) -> None:
+    """At somebody who lives."""
+    model.objects.filter(pk=model.objects.latest("pk").pk).update(user_id=1)
+
+
+@everywhere
+def test_row_that_is_pointed_elsewhere_before_it_is_set_null_keeps_whose_it_is() -> None:
+    AnalyticsEvent.objects.bulk_create(AnalyticsEvent(user_id=GONE) for _ in range(3))
+    with once(lambda: point_the_last_elsewhere(AnalyticsEvent), after="SELECT"):
+        assert carry_out(field(AnalyticsEvent, "user"), [GONE]) == 2
+    assert list(AnalyticsEvent.objects.order_by("pk").values_list("user", flat=True)) == [None, None, 1]
+
+
+@pytest.fixture(params=["in one statement", "row by row"])
+def noted(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
+    """Whose activity is deleted, where Django is made to tell of each row."""
+    gone: list[Any] = []
+
+    def note(instance: Any, **kwargs: Any) -> None:
+        gone.append(instance.user_id)
+
+    if request.param == "row by row":
+        post_delete.connect(note, sender=UserActivity)
+    yield gone
+    post_delete.disconnect(note, sender=UserActivity)
+
+
+@everywhere
+def test_row_that_is_pointed_elsewhere_before_it_is_deleted_stays(noted: list[Any]) -> None:
+    UserActivity.objects.bulk_create(UserActivity(user_id=GONE, page_viewed="/") for _ in range(3))
+    with once(lambda: point_the_last_elsewhere(UserActivity), after="SELECT"):
+        assert carry_out(field(UserActivity, "user"), [GONE]) == 2
+    assert [row.user_id for row in UserActivity.objects.all()] == [1]
+    assert 1 not in noted
+
+
+@pytest.mark.django_db(databases=["analytics_db"], transaction=True)
+def test_nobody_points_a_row_elsewhere_between_the_last_look_and_the_delete(noted: list[Any]) -> None:
+    if connections["analytics_db"].vendor != "postgresql":
+        pytest.skip("needs analytics_db on PostgreSQL: python -m tests.servers python -m pytest tests/apps/blog")
+    UserActivity.objects.create(user_id=GONE, page_viewed="/")
+    refused: list[bool] = []
+
+    def try_to_point_elsewhere() -> None:
+        with transaction.atomic(using="analytics_db"):
+            refused.append(not UserActivity.objects.select_for_update(skip_locked=True))
+        connections["analytics_db"].close()
+
+    def in_another_session() -> None:
+        other = Thread(target=try_to_point_elsewhere)
+        other.start()
+        other.join()
+
+    with once(in_another_session, before="DELETE"):
+        assert carry_out(field(UserActivity, "user"), [GONE]) == 1
+    assert refused == [True]
 
 
 @both
