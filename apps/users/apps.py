@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, pre_delete
 
 
 class UsersConfig(AppConfig):
@@ -13,7 +13,8 @@ class UsersConfig(AppConfig):
         from apps.users import personal_data, selectors, services
         from apps.users.models import User
 
-        post_delete.connect(services.forget, sender=User, dispatch_uid="users.forget")
+        pre_delete.connect(services.forget, sender=User, dispatch_uid="users.forget")
+        post_delete.connect(services.announce_deleted, sender=User, dispatch_uid="users.announce_deleted")
         personal_data.register(User, "account", selectors.account_held, fate="to be deleted")
         personal_data.register(AccessLog, "log-ins", selectors.log_ins_held, fate="to be deleted")
         register_deletion(User, lambda user: services.delete_user(user=user))

@@ -87,8 +87,17 @@ def announce_again(user_ids: Iterable[int]) -> None:
 
 
 def forget(*, instance: User, using: str, **kwargs: Any) -> None:
-    """Receiver of post_delete: whoever deletes a person, their log-ins go with them, and the other apps are told."""
-    attempts.forget(instance.username, using=using)
+    """Receiver of pre_delete: whoever deletes a person, their log-ins go with them.
+
+    By the name that the row has now, and keeps until it is deleted: the instance may have been read before a rename.
+    """
+    stored = User.objects.using(using).select_for_update().filter(pk=instance.pk)
+    if name := stored.values_list("username", flat=True).first():
+        attempts.forget(name, using=using)
+
+
+def announce_deleted(*, instance: User, using: str, **kwargs: Any) -> None:
+    """Receiver of post_delete: the other apps are told."""
     _publish(DELETED, {"id": instance.pk}, using)
 
 

@@ -1,6 +1,8 @@
 """Writes: to users_db and nowhere else, announced in the same transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -129,7 +131,7 @@ def test_link_confirms_its_own_account_only(unconfirmed: User) -> None:
     assert bystander.email_confirmed_at is None
 
 
-@pytest.mark.parametrize(
+BY_WHATEVER_WAY = pytest.mark.parametrize(
     "delete",
     [
         lambda user: services.delete_user(user=user),
@@ -138,6 +140,9 @@ def test_link_confirms_its_own_account_only(unconfirmed: User) -> None:
     ],
     ids=["service", "instance", "queryset"],
 )
+
+
+@BY_WHATEVER_WAY
 def test_deletion_is_announced_with_the_id_by_whatever_way(
     user: User, announced: Announced, delete: Callable[[User], None]
 ) -> None:
@@ -169,6 +174,43 @@ def logged_in(username: str, address: str = "192.0.2.1") -> None:
 
 def log_ins() -> list[tuple[str, str]]:
     return list(AccessLog.objects.order_by("pk").values_list("username", "ip_address"))
+
+
+@contextmanager
+def renamed_after_the_next_read(user: User, name: str) -> Iterator[None]:
+    """By another process."""
+    other = User.objects.get(pk=user.pk)
+    other.username = name
+    left = [other]
+
+    def step_in(execute: Any, sql: str, *args: Any) -> Any:
+        result = execute(sql, *args)
+        if left and sql.startswith("SELECT"):
+            left.pop().save()
+        return result
+
+    with connections["users_db"].execute_wrapper(step_in):
+        yield
+    assert not left
+
+
+@BY_WHATEVER_WAY
+def test_log_ins_go_with_the_name_that_a_deleted_user_has_by_now(user: User, delete: Callable[[User], None]) -> None:
+    logged_in(user.username)
+    with renamed_after_the_next_read(user, "robert"):
+        delete(User.objects.get(pk=user.pk))
+    assert not User.objects.exists()
+    assert log_ins() == []
+
+
+def test_log_ins_of_whoever_took_the_old_name_of_a_deleted_user_stay(user: User) -> None:
+    stale, old = User.objects.get(pk=user.pk), user.username
+    user.username = "robert"
+    user.save()
+    UserFactory.create(username=old, email="new@example.com")
+    logged_in(old)
+    services.delete_user(user=stale)
+    assert log_ins() == [(old, "192.0.2.1")]
 
 
 def test_person_who_gets_another_name_takes_their_log_ins_along(user: User) -> None:
