@@ -51,7 +51,8 @@ def move(
 
     With keys="renumber" each gets a key that is free on both databases; it is for the caller to change ids that are
     stored elsewhere. A row that is there already, the same in every field, counts as moved by an earlier run; one that
-    is gone from its database is left out. Instances are told their new key and database.
+    is gone from its database is left out. Instances are told their new key and database. So the same call again ends a
+    move that has crashed; but with "renumber" only where `rows` is a queryset that does not go by the old keys.
 
     Raises RowExists, RowsReferenced or CannotMove before anything is changed, and again for a batch that somebody else
     has changed meanwhile. Raises RuntimeError inside a transaction on one of the two. Nothing that save() and delete()
@@ -118,8 +119,8 @@ class _Move:
             self.refuse_referenced(found)
             with transaction.atomic(using=self.to, durable=True):
                 self.copy(found)
-            # Not delete(): what would follow a deletion must not follow a move.
-            deleted = self.rows(self.source, found)._raw_delete(self.source)
+            # Not delete(): what would follow a deletion must not follow a move. Of no rows Django makes None.
+            deleted = self.rows(self.source, found)._raw_delete(self.source) or 0
             if deleted != len(found):
                 raise CannotMove(f"{deleted} of {len(found)} rows could be deleted from {self.source}; they stay.")
         return found

@@ -82,12 +82,15 @@ def on(note: Any, alias: str) -> dict[int, str]:
 
 
 @contextmanager
-def crash(alias: str, statement: str) -> Iterator[None]:
-    """The connection to `alias` is lost when such a statement is to be sent."""
+def crash(alias: str, statement: str, *, after: int = 0) -> Iterator[None]:
+    """The connection to `alias` is lost when such a statement is to be sent, `after` others of the kind."""
+    sent: list[str] = []
 
     def lose(execute: Any, sql: str, *args: Any) -> Any:
         if sql.startswith(statement):
-            raise KeyboardInterrupt
+            if len(sent) == after:
+                raise KeyboardInterrupt
+            sent.append(sql)
         return execute(sql, *args)
 
     with pytest.raises(KeyboardInterrupt), connections[alias].execute_wrapper(lose):
@@ -215,6 +218,34 @@ def test_row_that_is_gone_is_left_out(note: Any) -> None:
     assert move([row, gone], "cache_db") == {row.pk: row.pk}
     assert gone._state.db == "users_db"
     assert move([], "cache_db") == {}
+
+
+@pytest.mark.parametrize("keys", ["keep", "renumber"])
+def test_move_of_nothing_but_rows_that_are_gone_moves_none(note: Any, keys: Any) -> None:
+    gone = add(note, title="gone")
+    note.objects.using("users_db").all().delete()
+    assert move([gone], "cache_db", keys=keys) == {}
+    assert on(note, "cache_db") == {}
+
+
+def test_same_rows_again_after_a_crash_behind_the_first_batch_end_the_move(note: Any) -> None:
+    rows = [add(note, title="one"), add(note, title="two")]
+    with crash("cache_db", "INSERT", after=1):
+        move(rows, "cache_db", batch_size=1)
+    assert move(rows, "cache_db", batch_size=1) == {rows[1].pk: rows[1].pk}
+    assert list(on(note, "cache_db").values()) == ["one", "two"]
+    assert on(note, "users_db") == {}
+
+
+def test_crash_of_a_renumbering_is_ended_by_a_queryset_without_keys_and_not_by_the_old_ones(note: Any) -> None:
+    row = add(note, title="one")
+    with crash("users_db", "DELETE"):
+        move([row], "cache_db", keys="renumber")
+    (new,) = on(note, "users_db")
+    assert move([row], "cache_db", keys="renumber") == {}
+    assert move(note.objects.using("users_db").filter(title="one"), "cache_db", keys="renumber") == {new: new}
+    assert on(note, "cache_db") == {new: "one"}
+    assert on(note, "users_db") == {}
 
 
 def test_row_that_others_refer_to_is_refused_and_they_are_named(shop: Any) -> None:
