@@ -14,10 +14,26 @@ from apps.outbox.registry import NoOutbox, handlers_of, outboxes
 VENDORS = ("postgresql", "sqlite")
 # PostgreSQL hands out ids before it is known who commits first. So whoever publishes under a key waits for a turn, that
 # ends with the transaction, and gets an id then; in one statement, as a round trip is most of what a message costs.
+#
+# A server has room for some thousand locks, of everybody together. So the keys of a transaction's first messages are
+# locked one by one, with a share in their bucket, and those of the rest by the whole bucket: whoever takes the one
+# waits for whoever has the other. The number of turns is a setting that ends with the transaction, and with a savepoint
+# that is rolled back.
+LOCKED_ONE_BY_ONE = 500
+BUCKETS = 512  # a power of two
 IN_TURN = """
 INSERT INTO outbox_message (uid, topic, handler, key, payload, created_at, attempts, error)
 SELECT gen_random_uuid(), %s, handler, %s, %s::jsonb, statement_timestamp(), 0, ''
-FROM (SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))) AS turn, (VALUES {}) AS subscribed (handler)
+FROM (
+  SELECT CASE
+    WHEN set_config('outbox.turns', (number + 1)::text, true)::int <= %s
+    THEN concat(pg_advisory_xact_lock_shared(hashtext('outbox'), bucket), pg_advisory_xact_lock(hash))
+    ELSE concat(pg_advisory_xact_lock(hashtext('outbox'), bucket))
+  END
+  FROM hashtextextended(%s, 0) AS hash,
+       LATERAL (SELECT (hash & %s)::int) AS buckets (bucket),
+       coalesce(nullif(current_setting('outbox.turns', true), '')::int, 0) AS number
+) AS turn, (VALUES {}) AS subscribed (handler)
 """
 # What json.dumps() makes of a NUL; not of a backslash and "u0000".
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -33,7 +49,9 @@ def publish(topic: str, payload: Any, *, key: str = "", using: str) -> None:
     Messages under one key reach each handler in the order in which their transactions were committed; without a key
     there is no order. Who publishes under several keys in one transaction does so in the order of the rows' primary
     keys, numbers as numbers and the greatest first, which is that in which Django's Collector sends post_delete; or two
-    of them may deadlock.
+    of them may deadlock. Beside one that publishes under keys more than LOCKED_ONE_BY_ONE times this may happen in any
+    order: PostgreSQL ends one of the two after its deadlock_timeout, with nothing written, and that one is to be tried
+    again.
 
     Raises UnknownTopic, NoOutbox, PublishedOutsideTransaction, and ValueError for a payload that is not JSON.
     """
@@ -47,7 +65,8 @@ def publish(topic: str, payload: Any, *, key: str = "", using: str) -> None:
     if key and connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             rows = ", ".join(["(%s)"] * len(names))
-            cursor.execute(IN_TURN.format(rows), [topic, key, text, f"outbox {key}", *names])
+            values: list[Any] = [topic, key, text, LOCKED_ONE_BY_ONE, f"outbox {key}", BUCKETS - 1, *names]
+            cursor.execute(IN_TURN.format(rows), values)
     else:  # where there is no order, or one writer at a time anyway
         messages = [Message(topic=topic, handler=name, key=key, payload=payload) for name in names]
         Message.objects.using(using).bulk_create(messages)
