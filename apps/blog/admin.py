@@ -80,6 +80,8 @@ class PostAdmin(WithAuthor, MultiDBModelAdmin):
         return {"author": request.user.pk, **super().get_changeform_initial_data(request)}
 
     def save_model(self, request: HttpRequest, obj: Post, form: Any, change: Any) -> None:  # type: ignore[override]
+        if change:
+            services.hold_post(obj, using=self.database_alias)
         services.prepare_post(obj)
         super().save_model(request, obj, form, change)
 

@@ -45,10 +45,10 @@ def update_post(*, post: Post, title: str, content: str, status: str, summary: s
     Raises Post.DoesNotExist when somebody has deleted it meanwhile.
     """
     post.title, post.content, post.status, post.summary = title, content, status, summary
-    prepare_post(post)
     alias = router.db_for_write(Post)
     with transaction.atomic(using=alias):
-        _hold(post, alias)
+        hold_post(post, using=alias)
+        prepare_post(post)
         fields = ("title", "content", "content_html", "status", "summary", "published_at", "updated_at")
         post.save(using=alias, update_fields=fields)
         _set_tags(post, tags, alias)
@@ -56,10 +56,21 @@ def update_post(*, post: Post, title: str, content: str, status: str, summary: s
 
 
 def prepare_post(post: Post) -> None:
-    """Bring what follows from other fields up to date. Whoever saves a post by other ways calls it first."""
+    """Bring what follows from other fields up to date. Whoever saves a post by other ways calls it first, and before
+    that hold_post(), if it is not a new one."""
     post.content_html = markdown.render(post.content)
     if post.status == Post.Status.PUBLISHED and post.published_at is None:
         post.published_at = timezone.now()
+
+
+def hold_post(post: Post, *, using: str) -> None:
+    """Keep others from changing or deleting the post until the end of the transaction, and tell it when it was first
+    published, as the primary has it: the instance may be older, or from a replica.
+
+    Raises Post.DoesNotExist.
+    """
+    held = Post.objects.using(using).select_for_update().only("published_at").get(pk=post.pk)
+    post.published_at = held.published_at
 
 
 def delete_post(*, post: Post) -> None:
@@ -74,7 +85,7 @@ def add_comment(*, post: Post, author_id: int, content: str, created_at: datetim
     """
     alias = router.db_for_write(Post)
     with transaction.atomic(using=alias):
-        _hold(post, alias)
+        hold_post(post, using=alias)
         comment = Comment.objects.create(post=post, author_id=author_id, content=content)
     if created_at:  # auto_now_add takes no notice of what it is given
         comment.created_at = created_at
@@ -109,11 +120,6 @@ def slugs(text: str, *, fallback: str, max_length: int, reserved: frozenset[str]
         yield slug
     yield from (f"{slug}-{number}" for number in range(2, 6))
     yield f"{slug}-{get_random_string(8, 'abcdefghijkmnpqrstuvwxyz23456789')}"
-
-
-def _hold(post: Post, alias: str) -> None:
-    """Keep others from deleting the post until the end of the transaction. Raises Post.DoesNotExist."""
-    Post.objects.using(alias).select_for_update().only("pk").get(pk=post.pk)
 
 
 def _insert_under_free_slug(post: Post, alias: str) -> None:

@@ -90,6 +90,19 @@ def test_publishing_sets_the_date_once_and_unpublishing_keeps_it() -> None:
     assert rewrite(post, status=Post.Status.PUBLISHED).published_at == first
 
 
+def test_date_that_somebody_else_has_set_meanwhile_stays_too() -> None:
+    stale = write()
+    first = rewrite(Post.objects.get(), status=Post.Status.PUBLISHED).published_at
+    assert rewrite(stale, status=Post.Status.PUBLISHED).published_at == first
+    assert stale.published_at == first
+
+
+def test_draft_that_somebody_else_has_published_meanwhile_keeps_the_date() -> None:
+    stale = write()
+    first = rewrite(Post.objects.get(), status=Post.Status.PUBLISHED).published_at
+    assert rewrite(stale, status=Post.Status.DRAFT).published_at == first
+
+
 def test_import_may_say_when_a_post_and_a_comment_were_written() -> None:
     when = datetime(2020, 2, 29, tzinfo=UTC)
     post = write(status=Post.Status.PUBLISHED, published_at=when)
