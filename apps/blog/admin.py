@@ -6,7 +6,7 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 from apps.blog import services
 from apps.blog.forms import MAX_CONTENT_LENGTH
@@ -81,7 +81,10 @@ class PostAdmin(WithAuthor, MultiDBModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Post, form: Any, change: Any) -> None:  # type: ignore[override]
         if change:
-            services.hold_post(obj, using=self.database_alias)
+            try:
+                services.hold_post(obj, using=self.database_alias)
+            except Post.DoesNotExist as error:
+                raise Http404("Somebody has just deleted this post.") from error
         services.prepare_post(obj)
         super().save_model(request, obj, form, change)
 

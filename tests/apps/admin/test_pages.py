@@ -7,7 +7,8 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
-from django.test import Client
+from django.http import Http404
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,6 +19,7 @@ from apps.blog.models import Comment, Post, UserProfile
 from apps.blog.services import RESERVED_SLUGS
 from apps.outbox.relay import Relay
 from apps.users.models import User
+from routers.transactions import atomic_for
 from tests.apps.admin.conftest import SignIn, form_data, queries
 from tests.apps.legacy.conftest import OldSystem
 from tests.factories.blog import CommentFactory, PostFactory, TagFactory, UserProfileFactory
@@ -374,3 +376,12 @@ def test_post_that_is_too_long_for_the_site_is_too_long_for_the_admin(root: Clie
     page = root.post(url, data | {"content": "x" * (MAX_CONTENT_LENGTH + 1)})
     assert "at most 100000 characters" in str(page.context["errors"])
     assert root.post(url, data | {"content": "x" * MAX_CONTENT_LENGTH}).status_code == 302
+
+
+@blog
+def test_post_that_somebody_deletes_while_it_is_saved_stays_deleted(rf: RequestFactory) -> None:
+    post = PostFactory.create()
+    Post.objects.all().delete()
+    with pytest.raises(Http404), atomic_for(Post):
+        PostAdmin(Post, admin.site).save_model(rf.post("/"), post, form=None, change=True)
+    assert not Post.objects.exists()
