@@ -54,6 +54,7 @@ class RoutingMiddleware:
             for _ in _attempts(request, known):
                 response: HttpResponseBase = await self.get_response(request)
             await sync_to_async(_carry_on)(response, known, brought)
+            _keep_state(response)
         return response
 
 
@@ -82,8 +83,8 @@ def _attempts(request: HttpRequest, known: RoutingState) -> Iterator[None]:
 
 
 def _keep_state(response: HttpResponseBase) -> None:
-    """What a streamed response still reads is read as the request does. (What it writes, its visitor is not promised to
-    see next: the cookies have gone ahead.)"""
+    """What a streamed response still reads is read as the request does; an asynchronous one reads from the primaries.
+    (What it reads or writes, its visitor is not promised to see next: the cookies have gone ahead.)"""
     if isinstance(response, StreamingHttpResponse) and not (response.is_async or isinstance(response, FileResponse)):
         context, chunks = copy_context(), iter(response)
         response.streaming_content = iter(lambda: context.run(next, chunks, None), None)

@@ -14,13 +14,19 @@ from pytest_django import DjangoDbBlocker
 from routers.topology import topology
 
 CATCHES_UP_WITHIN = 10  # seconds
+LONG = ("tests/servers/", "tests/browser/", "tests/project/")
 CatchUp = Callable[[str], None]
 READ_ONLY = {c.name: c.primary for c in settings.CLUSTERS if c.read_only}
 REAL_NAMES = {alias: settings.DATABASES[alias]["NAME"] for alias in READ_ONLY.values()}
 
 
+@pytest.hookimpl(trylast=True)  # after they are shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test marked sqlite("users_db") is about that alias as a SQLite file, and is skipped where it is on a server."""
+    """What takes longest goes first, so that no worker is left alone with it at the end.
+
+    A test marked sqlite("users_db") is about that alias as a SQLite file, and is skipped where it is on a server.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
         for alias in (alias for marker in item.iter_markers("sqlite") for alias in marker.args):
             if (vendor := connections[alias].vendor) != "sqlite":

@@ -24,7 +24,7 @@ from tests.servers.conftest import NAMES, VARIABLES, running
 from tests.servers.processes import Postgres, Server
 from tests.servers.web import Answer, Visitor, Web, failed, figures, reading, report, served
 
-FAILOVERS = int(os.environ.get("FAILOVERS", "3"))
+FAILOVERS = int(os.environ.get("FAILOVERS", "2"))
 DOWN, DOWN_LONG, EVERY = 2.0, 40.0, 5
 # DATABASE_TIMEOUT, the second for which the client waits longer, and one for two cores that do everything at once.
 DEADLINE = 3 + 1 + 1

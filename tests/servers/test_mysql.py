@@ -57,8 +57,8 @@ def test_unions_and_columns_with_the_names_of_verbs_are_read(mysql_site: Site) -
     code = """
 from django.db import connections
 from apps.legacy.models import LegacyCustomer
-customers = LegacyCustomer.objects.values_list("city")
-union = list(customers.union(customers.order_by(), all=True))
+customers = LegacyCustomer.objects.order_by().values_list("city")
+union = list(customers.union(customers, all=True))
 with connections["legacy_db"].cursor() as cursor:
     cursor.execute("/* told first */ SELECT `t`.`update` FROM (SELECT 7 AS `update`) `t`")
     answer = [len(union), cursor.fetchone()[0]]

@@ -72,6 +72,19 @@ def test_what_is_streamed_is_read_as_the_request_reads() -> None:
     assert state.current() is None
 
 
+def test_what_is_streamed_under_an_async_server_is_read_as_the_request_reads() -> None:
+    async def view(request: HttpRequest) -> StreamingHttpResponse:
+        return StreamingHttpResponse(streamed())
+
+    async def body() -> list[bytes]:
+        middleware: Any = RoutingMiddleware(view)
+        response = await middleware(HttpRequest())
+        with pytest.warns(Warning, match="must consume synchronous iterators"):
+            return [chunk async for chunk in response]
+
+    assert asyncio.run(body()) == [b"read_replica_1"] * 2
+
+
 @pytest.mark.parametrize(
     ("method", "body", "wrote", "attempts"),
     [
