@@ -58,7 +58,7 @@ def test_unions_and_columns_with_the_names_of_verbs_are_read(mysql_site: Site) -
 from django.db import connections
 from apps.legacy.models import LegacyCustomer
 customers = LegacyCustomer.objects.order_by().values_list("city")
-union = list(customers.union(customers, all=True))
+union = list(customers.union(customers, all=True).order_by())
 with connections["legacy_db"].cursor() as cursor:
     cursor.execute("/* told first */ SELECT `t`.`update` FROM (SELECT 7 AS `update`) `t`")
     answer = [len(union), cursor.fetchone()[0]]
