@@ -100,6 +100,20 @@ def test_primary_is_given_a_second_connection_before_it_counts_as_gone(known: Ro
     assert (known.avoided, known.failures) == ({PRIMARY}, 2)
 
 
+def test_connection_that_is_lost_inside_a_transaction_is_left_to_its_end(
+    known: RoutingState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(connections[PRIMARY], "close", lambda: closed.append(PRIMARY))
+    lost = OperationalError("the connection is lost")
+    with monkeypatch.context() as inside:
+        inside.setattr(connections[PRIMARY], "in_atomic_block", True)
+        noting.note_failure(connections[PRIMARY], lost)
+    assert closed == []
+    noting.note_failure(connections[PRIMARY], lost)
+    assert closed == [PRIMARY]
+
+
 def test_primary_whose_pool_is_exhausted_is_gone_only_if_it_is_down(
     known: RoutingState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
