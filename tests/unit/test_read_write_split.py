@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import router
+from django.db import connections, router
 from pytest_django import Settings
 
 from apps.analytics.models import AnalyticsEvent
@@ -167,6 +167,17 @@ def test_primary_that_is_gone_leaves_a_replica_that_is_out_of_rotation_to_a_new_
 def test_replica_without_a_log_has_no_position(known: RoutingState) -> None:
     known.replicas["blog"] = "read_replica_1"
     assert reached(known) == {}
+
+
+@pytest.mark.parametrize(("said", "timeline"), [((70,), 1), (None, UNKNOWN)])
+def test_replica_with_a_log_says_how_far_it_is_or_binds_to_the_primary(
+    known: RoutingState, seen: Seen, monkeypatch: pytest.MonkeyPatch, said: tuple[int] | None, timeline: int
+) -> None:
+    known.replicas["blog"] = "read_replica_1"
+    monkeypatch.setattr(connections["read_replica_1"], "vendor", "postgresql")
+    monkeypatch.setattr("routers.promises.health", seen.__getitem__)
+    monkeypatch.setattr("routers.promises._ask", lambda alias, sql: said)
+    assert reached(known)["blog"].timeline == timeline
 
 
 def test_engine_without_a_log_cannot_commit_before_it(seen: Seen) -> None:

@@ -130,7 +130,8 @@ def test_primary_whose_pool_is_exhausted_is_gone_only_if_it_is_down(
 def test_primary_that_refuses_a_statement_is_not_gone(known: RoutingState) -> None:
     refused = OperationalError("lock timeout")
     refused.__cause__ = type("LockNotAvailable", (Exception,), {"sqlstate": "55P03"})()
-    noting.note_failure(connections[PRIMARY], refused)
+    for error in (refused, ProgrammingError("no such column")):
+        noting.note_failure(connections[PRIMARY], error)
     assert known.failures == 0
 
 
