@@ -33,12 +33,11 @@ class Message(models.Model):
     dead_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        # The small part of the table that is not done: what may be next, what came before it, what has failed, and what
-        # may be in the way of the rest of its key.
+        # The small part of the table that is not done: what may be next, what came before it, and what was put off or
+        # given up, which may be in the way of the rest of its key.
         indexes = (
             models.Index(fields=["id"], name="outbox_waiting", condition=Q(done_at=None, dead_at=None)),
             models.Index(fields=["handler", "key", "id"], name="outbox_unfinished", condition=Q(done_at=None)),
-            models.Index(fields=["handler", "key"], name="outbox_failing", condition=Q(done_at=None, attempts__gt=0)),
             models.Index(
                 fields=["handler", "key"], name="outbox_held", condition=Q(done_at=None, due_at__isnull=False)
             ),

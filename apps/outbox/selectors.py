@@ -72,7 +72,7 @@ def _backlog(alias: str) -> Backlog:
     waiting = messages.filter(WAITING)
     try:
         oldest = waiting.order_by("pk").values_list("created_at", flat=True).first()
-        return _counted(waiting.count(), oldest, messages.filter(DEAD, attempts__gt=0).count())
+        return _counted(waiting.count(), oldest, messages.filter(DEAD, due_at__isnull=False).count())
     except DatabaseError:
         return Backlog()
 

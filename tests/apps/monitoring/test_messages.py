@@ -32,7 +32,8 @@ def publish(*, waiting: int = 0, dead: int = 0, seconds_ago: float = 0) -> None:
     now = timezone.now()
     created_at = now - timedelta(seconds=seconds_ago)
     alive = [Message(topic="t", handler="h", payload={}, created_at=created_at) for _ in range(waiting)]
-    given_up = [Message(topic="t", handler="h", payload={}, attempts=10, dead_at=now) for _ in range(dead)]
+    failed = {"attempts": 10, "due_at": now, "dead_at": now}
+    given_up = [Message(topic="t", handler="h", payload={}, **failed) for _ in range(dead)]
     Message.objects.using(SOURCE).bulk_create([*alive, *given_up])
 
 
