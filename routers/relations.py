@@ -109,7 +109,7 @@ def _prefetch(
 
 def _without_hints(queryset: "QuerySet[Any]") -> "QuerySet[Any]":
     # The hint is an instance, and routers take an instance's database for that of what is related to it.
-    queryset._hints = {}  # type: ignore[attr-defined]
+    queryset._hints = {}  # type: ignore[attr-defined]  # not in the stubs
     return queryset
 
 
@@ -175,7 +175,7 @@ class ReverseDescriptor(ReverseManyToOneDescriptor):
 
     @cached_property
     def related_manager_cls(self) -> type[Any]:
-        class CrossDatabaseManager(super().related_manager_cls):  # type: ignore[misc]
+        class CrossDatabaseManager(super().related_manager_cls):  # type: ignore[misc]  # a class that Django makes
             def _apply_rel_filters(self, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
                 return _without_hints(super()._apply_rel_filters(queryset))
 
@@ -333,7 +333,7 @@ class CrossDatabaseForeignKey(AnyForeignKey):
         return bool(rows.filter(pk=instance.pk, **{self.attname: value}).exists())
 
 
-class CrossDatabaseOneToOneField(CrossDatabaseForeignKey, AnyOneToOneField):  # type: ignore[misc]
+class CrossDatabaseOneToOneField(CrossDatabaseForeignKey, AnyOneToOneField):  # type: ignore[misc]  # both have it
     """The same with at most one row on this side for each on the other."""
 
-    related_accessor_class = ReverseOneDescriptor  # type: ignore[assignment]
+    related_accessor_class = ReverseOneDescriptor  # type: ignore[assignment]  # as OneToOneField has it

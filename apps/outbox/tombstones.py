@@ -94,7 +94,7 @@ def noted(model: type[Model], pks: Collection[Any], *, using: str) -> set[Any]:
 
 def label_of(model: type[Model]) -> str:
     """What tombstones of its rows hold as `parent`."""
-    return model._meta.concrete_model._meta.label_lower  # type: ignore[union-attr]
+    return model._meta.concrete_model._meta.label_lower  # type: ignore[union-attr]  # None for abstract ones only
 
 
 def progress(model: type[Model], pk: Any, *, since: datetime, using: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ class PeopleManager(UserManager["User"]):
     def _create_user(self, *args: Any, **kwargs: Any) -> "User":
         from apps.users.services import announce_saved  # needs this module
 
-        user: User = self._create_user_object(*args, **kwargs)  # type: ignore[attr-defined]
+        user: User = self._create_user_object(*args, **kwargs)  # type: ignore[attr-defined]  # not in the stubs
         home = router.db_for_write(self.model)
         using = self._db or home
         with transaction.atomic(using=using):

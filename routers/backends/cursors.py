@@ -13,12 +13,12 @@ class NotesWrites:
     def callproc(self, name: str, *args: Any, **kwargs: Any) -> Any:
         ask_guards(self.alias, f"CALL {name}")
         note_write(self.alias)
-        return super().callproc(name, *args, **kwargs)  # type: ignore[misc]
+        return super().callproc(name, *args, **kwargs)  # type: ignore[misc]  # the driver's cursor has it
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
         ask_guards(self.alias, statement)
         note_write(self.alias)
-        return super().copy(statement, *args, **kwargs)  # type: ignore[misc]
+        return super().copy(statement, *args, **kwargs)  # type: ignore[misc]  # the driver's cursor has it
 
 
 @cache
